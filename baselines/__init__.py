@@ -1,0 +1,1 @@
+"""The shipped methods, a file of about a page each."""

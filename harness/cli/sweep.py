@@ -1,0 +1,186 @@
+"""Running sweeps: which runs, in which order, their progress, and what is published."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from harness import leaderboard as boards
+from harness.cli.progress import SweepProgress
+from harness.config import RunConfig, load_config
+from harness.errors import HarnessError
+from harness.launch import Outcome, launch
+from harness.launch.plan import print_plan
+from harness.methods import build, load_plugin
+from harness.session import RunSpec, load_spec
+from harness.store import RunFolder, Status
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Methods by seeds with their baseline, in the order in which they are run."""
+
+    specs: list[RunSpec]
+    baseline: str
+    config: RunConfig
+    plugins: list[str]
+
+    @classmethod
+    def create(
+        cls,
+        methods: Sequence[str],
+        seeds: str,
+        profile: str,
+        baseline: str | None,
+        smoke: bool,
+        settings: Sequence[str] | None,
+        plugins: Sequence[str] | None,
+    ) -> Sweep:
+        """Check everything that can be checked before anything is written.
+
+        Raises:
+            HarnessError: an unknown name or a bad value.
+        """
+        for plugin in plugins or []:
+            load_plugin(plugin)
+        config, passed = load_config(profile, smoke=smoke, overrides=settings or [])
+        base = build(baseline or config.baseline)[1]
+        names = list(dict.fromkeys([base, *(build(m)[1] for m in methods)]))
+        specs = [
+            RunSpec(name, seed, config, tuple(passed))
+            for seed in parse_seeds(seeds)
+            for name in names
+        ]
+        return cls(specs, base, config, list(plugins or []))
+
+    def plan(self, runs: Path, jobs: int, as_json: bool) -> int:
+        """Print what would run."""
+        print_plan(self.specs, runs, _jobs(jobs, self.config.threads), as_json)
+        return 0
+
+    def run(self, runs: Path, out: Path, jobs: int, as_json: bool) -> int:
+        """Do what is missing, then publish. Returns the exit code."""
+        for folder in (runs, out):
+            _check_writable(folder)
+        outcomes = run_all(self.specs, runs, jobs, self.plugins, self.config.threads)
+        digest = self.specs[0].digest
+        folders = [
+            path.parent
+            for path in sorted(runs.glob("*/manifest.json"))
+            if _digest(path.parent) == digest
+        ]
+        if folders:
+            publish(folders, out, self.baseline, as_json=as_json)
+        return report_errors(outcomes)
+
+
+def run_all(
+    specs: Sequence[RunSpec], runs: Path, jobs: int, plugins: Sequence[str], threads: int
+) -> list[Outcome]:
+    """Launch the runs that aren't done, with progress bars."""
+    with SweepProgress(specs, runs) as progress:
+        return launch(
+            specs, runs, jobs=_jobs(jobs, threads), plugins=plugins, watch=progress.update
+        )
+
+
+def resume_runs(runs: Path, jobs: int, plugins: Sequence[str], as_json: bool) -> int:
+    """Finish the incomplete runs of a folder."""
+    for plugin in plugins:
+        load_plugin(plugin)
+    folders = [RunFolder(p.parent) for p in sorted(runs.glob("*/manifest.json"))]
+    if not folders:
+        raise HarnessError(f"{runs}: no run folders here; give --runs DIR")
+    specs = [load_spec(f.path) for f in folders if f.status is Status.INCOMPLETE]
+    for spec in specs:
+        build(spec.method)
+    threads = max((s.config.threads for s in specs), default=1)
+    outcomes = run_all(specs, runs, jobs, plugins, threads) if specs else []
+    rows = [{"run": str(o.spec.folder(runs)), "status": str(o.status)} for o in outcomes]
+    print(json.dumps(rows) if as_json else f"{len(folders)} runs, {len(specs)} resumed")
+    return report_errors(outcomes)
+
+
+def publish(
+    folders: Sequence[Path], out: Path, baseline: str | None, *, as_json: bool = False
+) -> None:
+    """Write the CSVs of each profile and print its table."""
+    _check_writable(out)
+    table = boards.collect(folders)
+    for profile in sorted({load_profile(f) for f in folders}):
+        part = table.only(profile)
+        base = baseline or part.baseline
+        board = boards.build(part, base)
+        boards.write_csv(board, out / f"{profile}.csv")
+        boards.write_csv(boards.per_run(part), out / f"{profile}.runs.csv")
+        boards.write_csv(boards.cost(part), out / f"{profile}.cost.csv")
+        if as_json:
+            print(board.to_json(orient="records"))
+        else:
+            console = Console()
+            console.print(boards.terminal_table(board))
+            console.print(f"written: {out / profile}.csv (.runs.csv, .cost.csv)", markup=False)
+
+
+def load_profile(folder: Path) -> str:
+    """The profile of a run folder."""
+    return load_spec(folder).config.profile
+
+
+def report_errors(outcomes: Sequence[Outcome]) -> int:
+    """One line for each run that an error stopped; the exit code."""
+    failed = [o for o in outcomes if o.exit_code]
+    for o in failed:
+        print(f"error: {o.spec.method}, seed {o.spec.seed}: {o.error}", file=sys.stderr)
+    return max((o.exit_code for o in failed if o.exit_code > 0), default=1) if failed else 0
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``3`` -> 0, 1, 2; ``0,3,7`` -> those.
+
+    Raises:
+        HarnessError: not a count and not a list of different seeds.
+    """
+    try:
+        values = [int(x) for x in text.split(",")]
+    except ValueError:
+        raise HarnessError(f"--seeds {text!r}: a count (3) or a list (0,3,7)") from None
+    if "," not in text:
+        values = list(range(values[0]))
+    if not values or min(values) < 0 or len(set(values)) < len(values):
+        raise HarnessError(f"--seeds {text!r}: a count >= 1 or a list of different seeds >= 0")
+    return values
+
+
+def _jobs(jobs: int, threads: int) -> int:
+    return jobs or max(1, (os.cpu_count() or 1) // threads)
+
+
+def _digest(folder: Path) -> str:
+    try:
+        return load_spec(folder).digest
+    except HarnessError:
+        return ""  # another version's run is none of this sweep's
+
+
+def _check_writable(folder: Path) -> None:
+    """Fail before hours of work rather than after.
+
+    Raises:
+        HarnessError: the folder can't be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise HarnessError(
+            f"cannot write to {folder}: {error.strerror}; choose another --runs or --out folder"
+        ) from error

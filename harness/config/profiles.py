@@ -1,0 +1,99 @@
+"""Profiles: YAML files that resolve to a `RunConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from harness.config.schema import RunConfig
+from harness.errors import HarnessError
+
+PROFILES = Path(__file__).resolve().parents[1] / "profiles"
+
+
+def list_profiles() -> list[str]:
+    """The names of the shipped profiles."""
+    return sorted(p.stem for p in PROFILES.glob("*.yaml"))
+
+
+def load_config(
+    profile: str, *, smoke: bool = False, overrides: Sequence[str] = ()
+) -> tuple[RunConfig, list[str]]:
+    """Resolve a profile.
+
+    Args:
+        profile: a shipped profile's name or the path of a YAML file.
+        smoke: apply the profile's ``smoke`` section, a size for a quick look.
+        overrides: ``section.key=value`` strings; values are YAML.
+
+    Returns:
+        The configuration, and the dotted keys that were passed rather than defaulted.
+
+    Raises:
+        HarnessError: unknown profile, unknown key or bad value.
+    """
+    data = _read(profile)
+    smoke_section = data.pop("smoke", {})
+    data.setdefault("profile", Path(profile).stem)
+    if smoke:
+        _merge(data, smoke_section)
+        data["profile"] = f"{data['profile']}-smoke"
+    passed = []
+    for item in overrides:
+        key, value = _parse(item)
+        _merge(data, _nested(key, value))
+        passed.append(key)
+    try:
+        return RunConfig.model_validate(data), passed
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise HarnessError(
+            f"profile {profile}: {where or 'config'}: {first['msg']} (got {first['input']!r})"
+        ) from error
+
+
+def _read(profile: str) -> dict[str, Any]:
+    path = Path(profile) if profile.endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
+    if not path.is_file():
+        known = ", ".join(list_profiles())
+        raise HarnessError(f"profile {profile!r} not found; shipped: {known}; or give a .yaml file")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise HarnessError(
+            f"profile {path}: not valid YAML ({str(error).splitlines()[0]})"
+        ) from error
+    if not isinstance(data, dict):
+        raise HarnessError(f"profile {path}: expected a mapping at the top level")
+    return data
+
+
+def _parse(item: str) -> tuple[str, Any]:
+    key, found, text = item.partition("=")
+    if not found or not key:
+        raise HarnessError(f"--set {item!r}: expected key=value, e.g. proposer.lr=1e-3")
+    value = yaml.safe_load(text)
+    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    return key, value
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    head, dot, rest = key.partition(".")
+    return {head: _nested(rest, value) if dot else value}
+
+
+def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value

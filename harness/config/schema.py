@@ -1,0 +1,148 @@
+"""The configuration of one run. Everything that can change a result is in here or in the seed.
+
+Defaults are R-Zero's (arXiv 2508.05004) where it states one; a profile overrides them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from harness.masks import ProtectedKind
+
+
+class Strict(BaseModel):
+    """Frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Strict):
+    """The base model of both roles."""
+
+    path: str = Field(
+        description="hub id or folder; a relative folder is also sought beside "
+        "the installed package"
+    )
+    revision: str | None = Field(None, description="hub revision to pin")
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    zero_data: bool = Field(True, description="False where the base had a declared warm start")
+
+
+class RolesConfig(Strict):
+    """Prompts and response formats of proposer and solver."""
+
+    proposer_system: str | None = None
+    proposer_user: str = Field(description="the proposer's one prompt")
+    solver_system: str | None = None
+    solver_user: str = Field("{question}", description="must contain {question}")
+    question_open: str = "<question>"
+    question_close: str = "</question>"
+    require_answer_box: bool = Field(
+        False, description="a proposal without a boxed answer is invalid"
+    )
+    max_question_chars: int = Field(2000, ge=1)
+
+    @model_validator(mode="after")
+    def _has_slot(self) -> RolesConfig:
+        if "{question}" not in self.solver_user:
+            raise ValueError("roles.solver_user must contain {question}")
+        return self
+
+
+class StageConfig(Strict):
+    """GRPO on one role in one iteration (specification: R-Zero's GRPO, arXiv 2508.05004)."""
+
+    steps: int = Field(5, ge=0, description="rollout steps per iteration")
+    prompts_per_step: int = Field(512, ge=1)
+    group_size: int = Field(4, ge=2, description="G, rollouts per group")
+    minibatches: int = Field(1, ge=1, description="optimiser updates per epoch over a step")
+    epochs: int = Field(1, ge=1)
+    micro_rows: int = Field(256, ge=1, description="rows per forward-backward pass")
+    loss_mean: Literal["minibatch", "microbatch"] = Field(
+        "minibatch", description="what the token mean is taken over; R-Zero's code: microbatch"
+    )
+    lr: float = Field(1e-6, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    clip_low: float = Field(0.2, gt=0)
+    clip_high: float = Field(0.3, gt=0)
+    dual_clip: float = Field(3.0, gt=1)
+    kl_coef: float = Field(1e-2, ge=0)
+    temperature: float = Field(1.0, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    max_new_tokens: int = Field(4096, ge=1)
+    checkpoint_every: int = Field(0, ge=0, description="steps between resumable states; 0: none")
+    max_nonfinite: int = Field(
+        3, ge=1, description="consecutive skipped updates after which the run has diverged"
+    )
+
+
+class VotesConfig(Strict):
+    """The solver's votes on a question."""
+
+    n: int = Field(10, ge=2, description="M, votes per question")
+    temperature: float = Field(1.0, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    max_new_tokens: int = Field(4096, ge=1)
+
+
+class CurriculumConfig(Strict):
+    """The generated curriculum and the difficulty window."""
+
+    questions: int = Field(8000, ge=1, description="N, raw questions per round")
+    batch_size: int = Field(1000, ge=1, description="questions per batch; masks are per batch")
+    temperature: float = Field(1.0, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    window_low: float = Field(0.25, ge=0, le=1, description="|p_hat - 1/2| <= 1/4 in the paper")
+    window_high: float = Field(0.75, ge=0, le=1)
+    min_survivors: int = Field(1, ge=1, description="fewer: generate another round")
+    max_rounds: int = Field(3, ge=1, description="rounds before 'curriculum_exhausted'")
+    repetition_threshold: float = Field(0.5, gt=0, lt=1, description="BLEU distance of a cluster")
+
+
+class DiversityConfig(Strict):
+    """Proposer diversity, always at a fixed number of questions."""
+
+    n: int = Field(1000, ge=2, description="questions per measurement")
+    n_well_posed: int = Field(500, ge=2, description="the same among well-posed questions")
+    embedder: str = Field("hashing", description="'hashing' or a sentence-transformers id/folder")
+
+
+class EvaluationConfig(Strict):
+    """Evaluation of the solver through lm-eval tasks."""
+
+    tasks: tuple[str, ...] = Field(min_length=1)
+    include_path: str = "tasks"
+    limit: int | None = Field(None, ge=1, description="items per task; None: all")
+    every: int = Field(1, ge=0, description="iterations between evaluations; 0: only the last")
+
+
+class RunConfig(Strict):
+    """One run of one method: everything but the method and the seed."""
+
+    profile: str
+    suite: str
+    model: ModelConfig
+    roles: RolesConfig
+    checker: str | None = Field(
+        None, description="module:Class that knows a question's topic, posedness and true answer"
+    )
+    protected: tuple[ProtectedKind, ...] = ("format", "digits", "punctuation")
+    iterations: int = Field(5, ge=1)
+    proposer: StageConfig
+    solver: StageConfig
+    votes: VotesConfig = VotesConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
+    diversity: DiversityConfig = DiversityConfig()
+    evaluation: EvaluationConfig
+    baseline: str = "rzero"
+    engine_rows: int = Field(512, ge=1, description="rows the engine samples at once")
+    threads: int = Field(1, ge=1, description="torch threads per process")
+    keep_checkpoints: Literal["last", "all"] = "last"
+    grader_workers: int = Field(1, ge=1)
+    grader_deadline_s: float = Field(5.0, gt=0)

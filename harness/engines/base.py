@@ -1,0 +1,121 @@
+"""What the loop asks of an engine, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.masks import VocabMask
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How to sample. Temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 are 'off'."""
+
+    max_new_tokens: int
+    n: int = 1
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "max_new_tokens >= 1": self.max_new_tokens >= 1,
+            "n >= 1": self.n >= 1,
+            "temperature >= 0": self.temperature >= 0,
+            "top_p in (0, 1]": 0 < self.top_p <= 1,
+            "top_k >= 0": self.top_k >= 0,
+            "min_p in [0, 1)": 0 <= self.min_p < 1,
+        }
+        broken = [rule for rule, holds in checks.items() if not holds]
+        if broken:
+            raise HarnessError(f"sampling: needs {' and '.join(broken)}, got {self}")
+
+
+class LogitsRule(Protocol):
+    """A rule on the proposer's logits that the trainer can replay.
+
+    Called with ``logits [b, V]`` before the temperature, ``prefix [b, t]`` (the response tokens
+    so far, right-padded with -1) and ``row_keys`` (b ints); returns ``logits [b, V]``.
+    """
+
+    def __call__(self, logits: Tensor, prefix: Tensor, row_keys: Sequence[int]) -> Tensor: ...
+
+
+@dataclass
+class Rollouts:
+    """Sampled responses. R rows (prompt-major, n per prompt), T = longest response."""
+
+    prompt_ids: list[list[int]]
+    response_ids: Tensor
+    """long [R, T], right-padded."""
+    response_mask: Tensor
+    """bool [R, T], True on response tokens, the end token included."""
+    logprobs: Tensor
+    """float32 [R, T]: the engine's, under mask, rule and temperature, before truncation."""
+    truncated: Tensor
+    """bool [R]: no end token within max_new_tokens."""
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids)
+
+    @property
+    def lengths(self) -> Tensor:
+        """long [R]: response tokens per row."""
+        return self.response_mask.sum(dim=1)
+
+    def texts(self, tokenizer: Any) -> list[str]:
+        """The responses decoded without special tokens."""
+        rows = [
+            row[: int(n)].tolist() for row, n in zip(self.response_ids, self.lengths, strict=True)
+        ]
+        return list(
+            tokenizer.batch_decode(
+                rows, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+        )
+
+    def select(self, rows: Sequence[int]) -> Rollouts:
+        """The given rows, in that order."""
+        index = torch.as_tensor(list(rows), dtype=torch.long)
+        return Rollouts(
+            prompt_ids=[self.prompt_ids[int(i)] for i in index],
+            response_ids=self.response_ids[index],
+            response_mask=self.response_mask[index],
+            logprobs=self.logprobs[index],
+            truncated=self.truncated[index],
+        )
+
+
+class Engine(Protocol):
+    """Anything that samples from the current weights of a policy."""
+
+    tokenizer: Any
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        *,
+        row_keys: Sequence[int],
+        mask: VocabMask | None = None,
+        mask_rows: Sequence[int] | None = None,
+        logits_rule: LogitsRule | None = None,
+    ) -> Rollouts:
+        """Sample ``params.n`` responses to each prompt.
+
+        Args:
+            prompts: token ids.
+            row_keys: one unsigned 64-bit key for each of the ``len(prompts) * n`` rows. A row's
+                sample is a function of its prompt, its key and the sampling rule alone, whatever
+                else is in the batch.
+            mask: a vocabulary mask; ``mask_rows`` names the mask row of each rollout.
+            logits_rule: a rule applied after the mask and before the temperature.
+        """
+        ...

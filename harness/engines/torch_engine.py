@@ -1,0 +1,257 @@
+"""Batched sampling with a key-value cache, straight from the policy's weights.
+
+Identical prompts are read once and their cache is shared out to their rows; finished rows leave
+the batch; every row draws from its own key, so that its sample does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.engines.base import LogitsRule, Rollouts, SamplingParams
+from harness.engines.cache import growing_cache, take_rows
+from harness.errors import HarnessError
+from harness.masks import VocabMask, uniforms
+
+_COMPACT_BELOW = 0.65
+"""Finished rows are dropped once fewer than this share of a batch is still writing."""
+
+
+@dataclass
+class _Rows:
+    """The rows still in the batch: their index in the output, key and mask row."""
+
+    index: Tensor
+    keys: np.ndarray[Any, np.dtype[np.uint64]]
+    mask_rows: Tensor
+
+    def take(self, kept: Tensor) -> _Rows:
+        picked = kept.cpu().numpy()
+        return _Rows(self.index[kept], self.keys[picked], self.mask_rows[kept])
+
+
+@dataclass
+class _Output:
+    """What has been sampled so far, for all rows, on the CPU."""
+
+    ids: Tensor
+    logprobs: Tensor
+    lengths: Tensor
+    stopped: Tensor
+
+    @classmethod
+    def empty(cls, rows: int, new_tokens: int, pad_id: int) -> _Output:
+        return cls(
+            torch.full((rows, new_tokens), pad_id, dtype=torch.long),
+            torch.zeros(rows, new_tokens),
+            torch.zeros(rows, dtype=torch.long),
+            torch.zeros(rows, dtype=torch.bool),
+        )
+
+    def write(self, t: int, index: Tensor, token: Tensor, logprob: Tensor, done: Tensor) -> None:
+        index = index.cpu()
+        self.ids[index, t] = token.cpu()
+        self.logprobs[index, t] = logprob.cpu()
+        self.lengths[index] = t + 1
+        self.stopped[index] = done.cpu()
+
+    def rollouts(self, prompts: list[list[int]]) -> Rollouts:
+        longest = max(1, int(self.lengths.max())) if prompts else 1
+        return Rollouts(
+            prompt_ids=prompts,
+            response_ids=self.ids[:, :longest],
+            response_mask=torch.arange(longest) < self.lengths[:, None],
+            logprobs=self.logprobs[:, :longest],
+            truncated=~self.stopped,
+        )
+
+
+class TorchEngine:
+    """Samples from a Hugging Face causal language model in this process.
+
+    Args:
+        model: the model; its weights are read at each call, so an updated policy needs no reload.
+        tokenizer: its tokenizer.
+        max_rows: rows per batch; more are sampled batch by batch.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, max_rows: int = 512) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.max_rows = max_rows
+        self.stop_ids = _stop_ids(model, tokenizer)
+        self.pad_id = int(
+            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.stop_ids[0]
+        )
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        *,
+        row_keys: Sequence[int],
+        mask: VocabMask | None = None,
+        mask_rows: Sequence[int] | None = None,
+        logits_rule: LogitsRule | None = None,
+    ) -> Rollouts:
+        """See `harness.engines.base.Engine.generate`."""
+        rows = [list(p) for p in prompts for _ in range(params.n)]
+        if len(row_keys) != len(rows):
+            raise HarnessError(f"generate: {len(rows)} rows but {len(row_keys)} row keys")
+        if any(not p for p in rows):
+            raise HarnessError("generate: an empty prompt; check the chat template")
+        mask_rows = mask_rows if mask_rows is not None else [0] * len(rows)
+        device = self.model.device
+        out = _Output.empty(len(rows), params.max_new_tokens, self.pad_id)
+        was_training = self.model.training
+        self.model.eval()
+        # Prompts of like length side by side: less padding, and no row's sample depends on it.
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        keys = np.asarray(row_keys, dtype=np.uint64)
+        for start in range(0, len(rows), self.max_rows):
+            part = order[start : start + self.max_rows]
+            state = _Rows(
+                torch.as_tensor(part, device=device),
+                keys[part],
+                torch.as_tensor([mask_rows[i] for i in part], device=device),
+            )
+            self._sample_batch([rows[i] for i in part], params, state, mask, logits_rule, out)
+        self.model.train(was_training)
+        return out.rollouts(rows)
+
+    def _sample_batch(
+        self,
+        prompts: list[list[int]],
+        params: SamplingParams,
+        rows: _Rows,
+        mask: VocabMask | None,
+        rule: LogitsRule | None,
+        out: _Output,
+    ) -> None:
+        cache, logits, attention = self._prefill(prompts, params.max_new_tokens)
+        device = logits.device
+        stop = torch.as_tensor(self.stop_ids, device=device)
+        prompt_lengths = torch.as_tensor([len(p) for p in prompts], device=device)
+        alive = torch.ones(len(prompts), dtype=torch.bool, device=device)
+        keep = mask.keep(rows.mask_rows[:1], logits.shape[-1]) if mask and mask.shared else None
+        for t in range(params.max_new_tokens):
+            logits = logits.float()
+            if mask is not None:
+                row_keep = keep if keep is not None else mask.keep(rows.mask_rows, logits.shape[-1])
+                logits = logits.masked_fill(~row_keep, -torch.inf)
+            if rule is not None:
+                prefix = out.ids[rows.index.cpu(), :t].to(device)
+                logits = rule(logits, prefix, [int(k) for k in rows.keys])
+            token, logprob = sample(logits, params, uniforms(rows.keys, t))
+            done = torch.isin(token, stop)
+            out.write(t, rows.index[alive], token[alive], logprob[alive], done[alive])
+            alive = alive & ~done
+            if t + 1 == params.max_new_tokens or not bool(alive.any()):
+                return
+            # A finished row may idle for a few steps: dropping it copies the cache.
+            if float(alive.float().mean()) < _COMPACT_BELOW:
+                kept = alive.nonzero()[:, 0]
+                take_rows(cache, kept)
+                rows, token, prompt_lengths = rows.take(kept), token[kept], prompt_lengths[kept]
+                attention = attention[kept] if attention is not None else None
+                alive = alive[kept]
+            if attention is not None:
+                attention = torch.cat([attention, attention.new_ones(len(attention), 1)], dim=1)
+            logits = self.model(
+                input_ids=token[:, None],
+                attention_mask=attention,
+                position_ids=(prompt_lengths + t)[:, None],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+
+    def _prefill(self, prompts: list[list[int]], new_tokens: int) -> tuple[Any, Tensor, Any]:
+        """Read each distinct prompt once, then share its cache out to its rows."""
+        distinct: dict[tuple[int, ...], int] = {}
+        owner = [distinct.setdefault(tuple(p), len(distinct)) for p in prompts]
+        longest = max(map(len, distinct))
+        device = self.model.device
+        ids = torch.full((len(distinct), longest), self.pad_id, dtype=torch.long)
+        attention = torch.zeros(len(distinct), longest, dtype=torch.long)
+        for i, prompt in enumerate(distinct):  # left-padded: the last column is a real token
+            ids[i, longest - len(prompt) :] = torch.as_tensor(prompt)
+            attention[i, longest - len(prompt) :] = 1
+        padded = not bool(attention.all())
+        attention = attention.to(device)
+        cache = growing_cache(self.model.config, longest + new_tokens)
+        logits = self.model(
+            input_ids=ids.to(device),
+            attention_mask=attention if padded else None,
+            position_ids=(attention.cumsum(1) - 1).clamp(min=0),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        rows = torch.as_tensor(owner, device=device)
+        take_rows(cache, rows)
+        return cache, logits[rows], attention[rows] if padded else None
+
+
+def sample(
+    logits: Tensor, params: SamplingParams, uniform: np.ndarray[Any, np.dtype[np.float64]]
+) -> tuple[Tensor, Tensor]:
+    """Draw one token per row by inverting the cumulative distribution.
+
+    Args:
+        logits: float32 [b, V]; masked entries are -inf.
+        params: temperature, then top-k, top-p and min-p truncation.
+        uniform: float64 [b] in [0, 1).
+
+    Returns:
+        token (long [b]) and its log-probability (float32 [b]) under temperature, not truncation.
+    """
+    if params.temperature == 0:
+        token = logits.argmax(dim=-1)
+        logprob = torch.log_softmax(logits, dim=-1).gather(1, token[:, None])[:, 0]
+        return token, logprob
+    logp = torch.log_softmax(logits / params.temperature, dim=-1)
+    probs = truncate(logp.exp(), params)
+    cdf = probs.double().cumsum(dim=-1)
+    u = torch.as_tensor(uniform, device=logits.device)[:, None] * cdf[:, -1:]
+    token = torch.searchsorted(cdf, u, right=True).clamp(max=logits.shape[-1] - 1)[:, 0]
+    # Rounding may land on the end of the line; its last token with mass is meant.
+    empty = probs.gather(1, token[:, None])[:, 0] == 0
+    if bool(empty.any()):
+        last = torch.arange(logits.shape[-1], device=logits.device).expand_as(probs)
+        last = last.masked_fill(probs == 0, -1).amax(dim=-1)
+        token = torch.where(empty, last, token)
+    return token, logp.gather(1, token[:, None])[:, 0]
+
+
+def truncate(probs: Tensor, params: SamplingParams) -> Tensor:
+    """Zero the tokens [b, V] outside top-k, then top-p, then min-p; not renormalised."""
+    if params.top_k and params.top_k < probs.shape[-1]:
+        floor = probs.topk(params.top_k, dim=-1).values[:, -1:]
+        probs = probs.masked_fill(probs < floor, 0.0)
+    if params.top_p < 1.0:
+        ordered, order = probs.sort(dim=-1, descending=True)
+        before = ordered.cumsum(dim=-1) - ordered
+        total = ordered.sum(dim=-1, keepdim=True)
+        ordered = ordered.masked_fill(before >= params.top_p * total, 0.0)
+        probs = torch.zeros_like(probs).scatter(1, order, ordered)
+    if params.min_p:
+        floor = params.min_p * probs.amax(dim=-1, keepdim=True)
+        probs = probs.masked_fill(probs < floor, 0.0)
+    return probs
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ids = configured if isinstance(configured, list) else [configured]
+    found = sorted({int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None})
+    if not found:
+        raise HarnessError("engine: the model names no end-of-sequence token; set eos_token_id")
+    return found

@@ -1,0 +1,84 @@
+"""What a sweep would cost, from its configuration alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.config.schema import RunConfig
+from harness.session import RunSpec
+from harness.store import Status, read_json
+
+
+def tokens_at_most(config: RunConfig) -> dict[str, int]:
+    """Upper bounds of the tokens one run samples, by purpose; real responses are shorter."""
+    p, s, v, c = config.proposer, config.solver, config.votes, config.curriculum
+    rollouts = p.prompts_per_step * p.group_size
+    per_iteration = {
+        "proposer rollouts": p.steps * rollouts * p.max_new_tokens,
+        "reward votes": p.steps * rollouts * v.n * v.max_new_tokens,
+        "curriculum": c.questions * p.max_new_tokens,
+        "label votes": c.questions * v.n * v.max_new_tokens,
+        "solver rollouts": s.steps * s.prompts_per_step * s.group_size * s.max_new_tokens,
+    }
+    return {name: tokens * config.iterations for name, tokens in per_iteration.items()}
+
+
+def print_plan(specs: Sequence[RunSpec], runs: Path, jobs: int, as_json: bool) -> None:
+    """Runs with their state, the bound on tokens, and time and memory where known."""
+    rows = []
+    for spec in specs:
+        folder = spec.folder(runs)
+        state = folder.status
+        started = (folder.path / "manifest.json").exists()
+        name = "missing" if state is Status.INCOMPLETE and not started else str(state)
+        rows.append(
+            {"method": spec.method, "seed": spec.seed, "state": name, "folder": str(folder)}
+        )
+    bound = tokens_at_most(specs[0].config)
+    missing = [r for r in rows if r["state"] in ("missing", "incomplete")]
+    seconds, memory = _measured(specs, runs)
+    plan = {
+        "runs": rows,
+        "missing": len(missing),
+        "jobs": jobs,
+        "tokens_at_most_per_run": bound,
+        "seconds_per_run": seconds,
+        "estimated_wall_seconds": seconds and seconds * -(-len(missing) // jobs),
+        "peak_memory_bytes_per_run": memory,
+    }
+    if as_json:
+        print(json.dumps(plan, indent=1))
+        return
+    console = Console()
+    table = Table("method", "seed", "state", "folder", title=f"profile {specs[0].config.profile}")
+    for row in rows:
+        table.add_row(str(row["method"]), str(row["seed"]), str(row["state"]), str(row["folder"]))
+    console.print(table)
+    for name, tokens in bound.items():
+        console.print(f"  {name}: at most {tokens:,} tokens per run")
+    if seconds and memory:
+        console.print(
+            f"  measured on earlier runs: {seconds:.0f} s and {memory / 2**20:.0f} MiB per run; "
+            f"{len(missing)} to do, {jobs} side by side: about "
+            f"{plan['estimated_wall_seconds'] or 0:.0f} s"
+        )
+    else:
+        console.print(
+            f"  {len(missing)} to do, {jobs} side by side; no run has been timed here yet"
+        )
+
+
+def _measured(specs: Sequence[RunSpec], runs: Path) -> tuple[float | None, int | None]:
+    """Mean seconds and largest memory of this sweep's finished runs."""
+    costs = [
+        read_json(s.folder(runs).cost_path) for s in specs if s.folder(runs).cost_path.exists()
+    ]
+    if not costs:
+        return None, None
+    mean = sum(float(c["wall_seconds"]) for c in costs) / len(costs)
+    return mean, max(int(c["peak_rss_bytes"]) for c in costs)

@@ -1,0 +1,94 @@
+"""A leaderboard as a CSV file and as a table on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from harness.leaderboard.build import FINAL, FIRST
+from harness.store import write_bytes
+
+SAMPLED, GREEDY = "solver/macro/sampled", "solver/macro/greedy"
+TOPIC = "diversity/functional/topic_entropy"
+
+Rows = dict[tuple[str, str], dict[Hashable, Any]]
+"""A method's rows by metric and moment."""
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame atomically; equal frames give equal bytes (LF, UTF-8, 6 significant digits).
+
+    Raises:
+        HarnessError: no permission, or the disk is full; an older file is then left as it was.
+    """
+    text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def terminal_table(frame: pd.DataFrame) -> RichTable:
+    """The headline numbers of `build`'s frame, one row per method, a section per profile."""
+    profiles = list(dict.fromkeys(frame["profile"]))
+    named = [b for b in dict.fromkeys(frame["baseline"]) if b]
+    against = f"; differences from {', '.join(named)}" if named else ""
+    table = RichTable(
+        title=f"{', '.join(profiles)}: mean [95 % t interval]{against}", box=box.SIMPLE
+    )
+    for header in ("method", "sampled", "greedy", "diff sampled", "diff greedy"):
+        table.add_column(header, no_wrap=True)
+    for header in ("topic entropy", "well-posed", "label acc.", "survivors", "runs"):
+        table.add_column(header)
+    for profile in profiles:
+        part = frame[frame["profile"] == profile]
+        for method in dict.fromkeys(part["method"]):
+            records = part[part["method"] == method].to_dict("records")
+            mine: Rows = {(str(r["metric"]), str(r["iteration"])): dict(r) for r in records}
+            table.add_row(*(Text(cell) for cell in _cells(str(method), mine)))
+        table.add_section()
+    return table
+
+
+def _cells(method: str, rows: Rows) -> list[str]:
+    return [
+        method,
+        _interval(rows, SAMPLED),
+        _interval(rows, GREEDY),
+        _difference(rows, SAMPLED),
+        _difference(rows, GREEDY),
+        f"{_mean(rows, TOPIC, FIRST, 2)} -> {_mean(rows, TOPIC, FINAL, 2)}".replace("- -> -", "-"),
+        _mean(rows, "proposer/well_posed", FINAL, 2),
+        _mean(rows, "curriculum/label_accuracy", FINAL, 2),
+        _mean(rows, "curriculum/survivors", FINAL, 0),
+        str(next(iter(rows.values()))["status"]).replace(";", " "),
+    ]
+
+
+def _number(rows: Rows, metric: str, moment: str, column: str) -> float:
+    return float(rows.get((metric, moment), {}).get(column, math.nan))
+
+
+def _mean(rows: Rows, metric: str, moment: str, digits: int) -> str:
+    value = _number(rows, metric, moment, "mean")
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _interval(rows: Rows, metric: str) -> str:
+    mean, low, high = (_number(rows, metric, FINAL, c) for c in ("mean", "ci_low", "ci_high"))
+    if math.isnan(mean):
+        return "-"
+    return f"{mean:.3f}" + ("" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+
+
+def _difference(rows: Rows, metric: str) -> str:
+    names = ("diff", "diff_ci_low", "diff_ci_high", "p_holm")
+    diff, low, high, p = (_number(rows, metric, FINAL, c) for c in names)
+    if math.isnan(diff):
+        return "-"
+    bounds = "" if math.isnan(low) else f" [{low:+.3f}, {high:+.3f}]"
+    return f"{diff:+.3f}{bounds}" + ("" if math.isnan(p) else f" p={p:.2f}")

@@ -1,0 +1,1 @@
+"""The phases of one iteration, in the order of `harness.coevolution`."""

@@ -1,0 +1,84 @@
+"""One role's GRPO stage in one iteration: steps, resumable state, metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from harness.engines.base import Engine
+from harness.methods.base import HookContext
+from harness.methods.batch import RolloutBatch
+from harness.phases.workbench import Workbench
+from harness.policy import Policy
+from harness.roles import Role
+from harness.training import GrpoTrainer
+
+
+class Stage:
+    """Trains ``policy`` as ``role`` in iteration ``t``.
+
+    With ``checkpoint_every`` set, a killed stage goes on after its last saved step.
+    """
+
+    def __init__(self, bench: Workbench, role: Role, t: int, policy: Policy) -> None:
+        self.bench, self.role, self.t = bench, role, t
+        self.config = bench.config.proposer if role == "proposer" else bench.config.solver
+        self.trainer = GrpoTrainer(policy, self.config)
+        self.engine: Engine = bench.engine(policy)
+        self.ledger = bench.ledger()
+        self.history: list[dict[str, float]] = []
+        self._state = bench.folder.iteration(t) / f"{role}.stage"
+
+    def steps(self) -> Iterator[HookContext]:
+        """The contexts of the steps still to do."""
+        context = self.bench.context(self.role, "train", self.t)
+        total = self.bench.method.steps(context, self.config.steps)
+        start = self._resume() if self._state.exists() else 0
+        for step in range(start, total):
+            self.bench.folder.event("step", role=self.role, iteration=self.t, step=step, of=total)
+            yield self.bench.context(self.role, "train", self.t, step, self.trainer.coefficients)
+            every = self.config.checkpoint_every
+            if every and (step + 1) % every == 0 and step + 1 < total:
+                self._save(step)
+
+    def update(self, ctx: HookContext, batch: RolloutBatch) -> None:
+        """The optimiser updates of one step."""
+        metrics = self.trainer.update(batch, self.bench.method, ctx)
+        read = sum(map(len, batch.rollouts.prompt_ids)) + int(batch.tokens.response_mask.sum())
+        scans = 2 if self.trainer.coefficients.kl else 1
+        epochs = self.config.epochs
+        self.ledger.trained(self.role, read, forwards=scans + epochs, backwards=epochs)
+        self.history.append(metrics)
+        self.bench.method.on_step_end(ctx, metrics)
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the steps as ``train/<role>/...``, with the compute."""
+        names = sorted({name for row in self.history for name in row})
+        means = {
+            f"train/{self.role}/{n}": float(np.mean([r[n] for r in self.history if n in r]))
+            for n in names
+        }
+        means[f"train/{self.role}/steps"] = float(len(self.history))
+        return {**means, **self.ledger.metrics()}
+
+    def _save(self, step: int) -> None:
+        extra: dict[str, Any] = {
+            "history": self.history,
+            "tokens": dict(self.ledger.tokens),
+            "flops": self.ledger.flops,
+            "method": self.bench.method.state_dict(),
+            "counts": dict(self.bench.counts),
+        }
+        self.trainer.save(self._state, step, extra)
+
+    def _resume(self) -> int:
+        step, extra = self.trainer.load(self._state)
+        self.history = extra["history"]
+        self.ledger.tokens.update(extra["tokens"])
+        self.ledger.flops = extra["flops"]
+        self.bench.method.load_state_dict(extra["method"])
+        self.bench.counts = Counter(extra["counts"])
+        return step

@@ -1,0 +1,216 @@
+"""A causal language model as a policy: log-probabilities, entropy, saving and loading.
+
+The logits [R, T, V] are never held at once: the head is applied to chunks of response tokens and
+recomputed in the backward pass, and under a shared mask only the kept rows of the head take part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from harness.engines.base import LogitsRule
+from harness.errors import HarnessError
+from harness.masks import VocabMask
+
+_CHUNK_ELEMENTS = 2**23
+"""Logits held at once (32 MB in float32)."""
+
+
+@dataclass
+class TokenBatch:
+    """Prompts with their responses, and the rule under which the responses were sampled.
+
+    Shapes: R rows, T response tokens.
+    """
+
+    prompt_ids: list[list[int]]
+    response_ids: Tensor
+    """long [R, T]"""
+    response_mask: Tensor
+    """bool [R, T]"""
+    temperature: float = 1.0
+    mask: VocabMask | None = None
+    mask_rows: Tensor | None = None
+    """long [R]: the row of the mask that each rollout was sampled under."""
+    logits_rule: LogitsRule | None = None
+    row_keys: Sequence[int] = ()
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids)
+
+    def by_length(self, index: Tensor) -> Tensor:
+        """The rows ``index`` (long [m]), shortest sequence first: neighbours pad each other."""
+        prompts = torch.as_tensor([len(self.prompt_ids[int(i)]) for i in index])
+        return index[(prompts + self.response_mask[index].sum(dim=1)).argsort(stable=True)]
+
+    def rows(self, index: Tensor) -> TokenBatch:
+        """The rows ``index`` (long [m]), cut to their own longest response."""
+        mask = self.response_mask[index]
+        width = max(1, int(mask.sum(dim=1).max())) if len(index) else 1
+        picked = [int(i) for i in index]
+        return TokenBatch(
+            prompt_ids=[self.prompt_ids[i] for i in picked],
+            response_ids=self.response_ids[index, :width],
+            response_mask=mask[:, :width],
+            temperature=self.temperature,
+            mask=self.mask,
+            mask_rows=self.mask_rows[index] if self.mask_rows is not None else None,
+            logits_rule=self.logits_rule,
+            row_keys=[self.row_keys[i] for i in picked] if self.row_keys else (),
+        )
+
+
+class Policy:
+    """A Hugging Face causal language model with its tokenizer.
+
+    Args:
+        model: the model.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        if getattr(model.config.get_text_config(decoder=True), "final_logit_softcapping", None):
+            raise HarnessError("policy: models that soft-cap their logits are not supported")
+
+    @classmethod
+    def load(cls, path: str | Path, dtype: torch.dtype = torch.float32, **kwargs: Any) -> Policy:
+        """Load a folder or hub id; safetensors only, no remote code.
+
+        Raises:
+            HarnessError: model or tokenizer missing or unreadable.
+        """
+        transformers_logging.disable_progress_bar()
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False, **kwargs)
+        except Exception as error:
+            raise HarnessError(
+                f"model {path}: no usable tokenizer ({_first_line(error)}); "
+                "the folder needs tokenizer.json and tokenizer_config.json"
+            ) from error
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                str(path), dtype=dtype, use_safetensors=True, trust_remote_code=False, **kwargs
+            )
+        except Exception as error:
+            raise HarnessError(
+                f"model {path}: cannot load the weights ({_first_line(error)}); "
+                "give a folder or hub id with config.json and safetensors"
+            ) from error
+        model.eval()
+        return cls(model, tokenizer)
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    def save(self, path: Path) -> None:
+        """Write an ordinary Hugging Face folder (safetensors)."""
+        self.model.save_pretrained(path)
+        self.tokenizer.save_pretrained(path)
+
+    def logprobs(self, batch: TokenBatch, *, full_support: bool = False) -> tuple[Tensor, Tensor]:
+        """Log-probability and entropy of each response token under the batch's sampling rule.
+
+        Args:
+            batch: m rows.
+            full_support: ignore mask and rule (still divide by the temperature).
+
+        Returns:
+            logp, entropy: float32 [m, T], 0 where ``response_mask`` is False. Entropy in nats.
+        """
+        device = self.model.device
+        hidden = self._response_hidden(batch)
+        valid = batch.response_mask.to(device)
+        targets = batch.response_ids.to(device)[valid]
+        row_of_token = torch.arange(len(batch), device=device)[:, None].expand_as(valid)[valid]
+        head = self.model.get_output_embeddings()
+        mask = batch.mask
+        if full_support or (mask is not None and not mask.in_logprobs):
+            mask = None
+        support: Tensor | None = None
+        weight, bias = head.weight, getattr(head, "bias", None)
+        if mask is not None and mask.shared and batch.logits_rule is None:
+            keep = mask.keep(torch.zeros(1, dtype=torch.long, device=device), weight.shape[0])[0]
+            kept = keep.nonzero()[:, 0]
+            weight, bias = weight[kept], bias[kept] if bias is not None else None
+            targets = torch.searchsorted(kept, targets)
+        elif mask is not None:
+            assert batch.mask_rows is not None
+            support = mask.keep(batch.mask_rows.to(device), weight.shape[0])
+        rule = None if full_support else batch.logits_rule
+
+        def chunk(hidden_nd: Tensor, weight_vd: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+            logits = torch.nn.functional.linear(hidden_nd, weight_vd, bias).float()
+            if support is not None:
+                logits = logits.masked_fill(~support[row_of_token[index]], -torch.inf)
+            if rule is not None:
+                logits = self._replay(rule, logits, batch, valid, index)
+            return _logp_entropy(logits / batch.temperature, targets[index])
+
+        size = max(1, _CHUNK_ELEMENTS // weight.shape[0])
+        parts = []
+        for start in range(0, len(targets), size):
+            index = torch.arange(start, min(start + size, len(targets)), device=device)
+            if torch.is_grad_enabled() and len(targets) > size:
+                parts.append(checkpoint(chunk, hidden[index], weight, index, use_reentrant=False))
+            else:
+                parts.append(chunk(hidden[index], weight, index))
+        logp, entropy = (torch.cat(column) for column in zip(*parts, strict=True))
+        blank = torch.zeros(valid.shape, dtype=torch.float32, device=device)
+        return blank.masked_scatter(valid, logp), blank.masked_scatter(valid, entropy)
+
+    def _response_hidden(self, batch: TokenBatch) -> Tensor:
+        """Hidden states [N, d] that predict the N valid response tokens, row by row."""
+        device = self.model.device
+        lengths = batch.response_mask.sum(dim=1).tolist()
+        pad = self.tokenizer.pad_token_id or 0
+        width = max(len(p) + n for p, n in zip(batch.prompt_ids, lengths, strict=True)) - 1
+        ids = torch.full((len(batch), width), pad, dtype=torch.long)
+        predicts = torch.zeros(len(batch), width, dtype=torch.bool)
+        for i, (prompt, n) in enumerate(zip(batch.prompt_ids, lengths, strict=True)):
+            row = torch.cat([torch.as_tensor(prompt), batch.response_ids[i, :n].cpu()])[:-1]
+            ids[i, : len(row)] = row
+            predicts[i, len(prompt) - 1 : len(prompt) - 1 + n] = True
+        # Padding is on the right, so causal attention never sees it and needs no mask.
+        output = self.model.base_model(input_ids=ids.to(device), use_cache=False)
+        hidden: Tensor = output.last_hidden_state[predicts.to(device)]
+        return hidden
+
+    def _replay(
+        self, rule: LogitsRule, logits: Tensor, batch: TokenBatch, valid: Tensor, index: Tensor
+    ) -> Tensor:
+        """Apply a rule to chunked logits [n, V], position by position as the sampler did."""
+        rows, positions = (c[index] for c in valid.nonzero(as_tuple=True))
+        result = logits.clone()
+        for t in sorted(set(positions.tolist())):
+            here = (positions == t).nonzero()[:, 0]
+            row = rows[here]
+            prefix = batch.response_ids.to(logits.device)[row, :t]
+            keys = [batch.row_keys[i] for i in row.tolist()]
+            result = result.index_copy(0, here, rule(logits[here], prefix, keys))
+        return result
+
+
+def _logp_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-prob [n] of the targets and entropy [n] from logits [n, V] that may hold -inf."""
+    logp = torch.log_softmax(logits, dim=-1)
+    # 0 * -inf is not 0: masked entries contribute nothing, in the gradient too.
+    plogp = logp.exp() * logp.masked_fill(torch.isinf(logp), 0.0)
+    return logp.gather(1, targets[:, None])[:, 0], -plogp.sum(dim=-1)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,0 +1,243 @@
+"""From a resolved configuration to a finished run folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness import __version__
+from harness.checker import load_checker
+from harness.coevolution import Coevolution
+from harness.config.schema import RunConfig
+from harness.diversity.embedders import load_embedder
+from harness.errors import HarnessError
+from harness.evaluation.runner import Evaluator
+from harness.grading import Grader
+from harness.masks import protected_set
+from harness.methods import build
+from harness.phases.workbench import Workbench
+from harness.policy import Policy
+from harness.roles import format_strings
+from harness.store import RunFolder, Status, read_json, write_json
+from harness.store.run_folder import SCHEMA, config_hash, file_hash
+
+ROOT = Path(__file__).resolve().parents[1]
+"""Where ``harness``, ``baselines`` and ``tasks`` lie side by side, cloned or installed."""
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "lm-eval",
+    "math-verify",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "sentence-transformers",
+    "vendi-score",
+    "scipy",
+)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: a method's entry, a seed, and everything else.
+
+    Attributes:
+        method: canonical entry, e.g. ``vocab_dropout:alpha=0.75``.
+        passed: configuration keys that were passed rather than defaulted.
+    """
+
+    method: str
+    seed: int
+    config: RunConfig
+    passed: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Hash of all that may change results but method and seed."""
+        return config_hash(self.config.model_dump(mode="json"))
+
+    def folder(self, runs: Path) -> RunFolder:
+        """Where this run lives."""
+        return RunFolder.named(runs, self.method, self.config.profile, self.seed, self.digest)
+
+
+def resolve(path: str) -> Path:
+    """A path as given, or beside the installed packages.
+
+    Raises:
+        HarnessError: neither exists.
+    """
+    for candidate in (Path(path), ROOT / path):
+        if candidate.exists():
+            return candidate
+    raise HarnessError(f"{path}: not found here nor beside the installed package ({ROOT})")
+
+
+def execute(spec: RunSpec, runs: Path) -> Status:
+    """Do a run, or what is left of it; a finished one is left as it is.
+
+    Raises:
+        RunLockedError: another process works on it.
+        HarnessError: anything a person has to mend.
+    """
+    folder = spec.folder(runs)
+    with folder.locked():
+        if folder.status is not Status.INCOMPLETE:
+            return folder.status
+        torch.set_num_threads(spec.config.threads)
+        started = time.perf_counter(), time.process_time()
+        method, canonical = build(spec.method)
+        base = _base_model(spec.config)
+        load = partial(_load, spec.config)
+        policy = load(base)
+        with Grader(spec.config.grader_workers, spec.config.grader_deadline_s) as grader:
+            bench = Workbench(
+                config=spec.config,
+                seed=spec.seed,
+                method=method,
+                folder=folder,
+                tokenizer=policy.tokenizer,
+                protected=protected_set(
+                    policy.tokenizer, spec.config.protected, format_strings(spec.config.roles)
+                ),
+                grader=grader,
+                checker=load_checker(spec.config.checker),
+                embedder=load_embedder(spec.config.diversity.embedder),
+                evaluator=Evaluator(
+                    spec.config.evaluation.tasks,
+                    include_path=resolve(spec.config.evaluation.include_path),
+                ),
+                parameters=policy.parameters,
+            )
+            folder.open(_manifest(spec, canonical, base, bench))
+            folder.event("start", process=os.getpid())
+            status = Coevolution(bench, base, load).run()
+        _record_cost(folder, started)
+        folder.event("done", status=str(status))
+        return status
+
+
+def _base_model(config: RunConfig) -> Path:
+    try:
+        return resolve(config.model.path)
+    except HarnessError:
+        if config.model.path.startswith((".", "/", "tasks/")):
+            raise
+        return Path(config.model.path)  # a hub id
+
+
+def _model_hash(base: Path, config: RunConfig) -> str:
+    return file_hash(base) if base.exists() else f"hub:{config.model.revision}"
+
+
+def _load(config: RunConfig, path: Path) -> Policy:
+    extra: dict[str, Any] = {}
+    if config.model.revision and str(path) == config.model.path:
+        extra["revision"] = config.model.revision
+    return Policy.load(path, getattr(torch, config.model.dtype), **extra)
+
+
+def _manifest(spec: RunSpec, canonical: str, base: Path, bench: Workbench) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "harness": __version__,
+        "method": canonical,
+        "profile": spec.config.profile,
+        "suite": spec.config.suite,
+        "seed": spec.seed,
+        "config": spec.config.model_dump(mode="json"),
+        "passed": list(spec.passed),
+        "config_hash": spec.digest,
+        "base_model": spec.config.model.path,
+        "base_model_hash": _model_hash(base, spec.config),
+        "zero_data": spec.config.model.zero_data,
+        "data_hashes": bench.evaluator.task_hashes(),
+        "prompt_hash": bench.evaluator.prompt_hashes(bench.tokenizer),
+        "protected": {"size": len(bench.protected), **dict(bench.protected.counts)},
+        "vocabulary": len(bench.tokenizer),
+        "engine": {"name": "torch", "dtype": spec.config.model.dtype},
+        "versions": _versions(),
+        "hardware": {
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+        "git": _git(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def _git() -> dict[str, Any]:
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    if not (ROOT / ".git").exists():
+        return {"commit": None, "dirty": None}
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def _record_cost(folder: RunFolder, started: tuple[float, float]) -> None:
+    """Seconds and memory, resumed parts included; kept apart from the deterministic results."""
+    phases: dict[str, float] = {}
+    cpu = wall = 0.0
+    for event in folder.events():
+        if event.get("event") == "phase_end":
+            name = str(event["phase"])
+            phases[name] = round(phases.get(name, 0.0) + float(event["seconds"]), 3)
+            cpu += float(event["cpu_seconds"])
+            wall += float(event["seconds"])
+    scale = 1 if sys.platform == "darwin" else 1024
+    write_json(
+        folder.cost_path,
+        {
+            "phases": phases,
+            "cpu_seconds": round(max(cpu, time.process_time() - started[1]), 3),
+            "wall_seconds": round(max(wall, time.perf_counter() - started[0]), 3),
+            "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
+        },
+    )
+
+
+def load_spec(folder: Path) -> RunSpec:
+    """The spec that made a run folder, from its manifest.
+
+    Raises:
+        HarnessError: no readable manifest.
+    """
+    manifest = read_json(folder / "manifest.json")
+    try:
+        config = RunConfig.model_validate(manifest["config"])
+        passed: Sequence[str] = manifest["passed"]
+        return RunSpec(str(manifest["method"]), int(manifest["seed"]), config, tuple(passed))
+    except (KeyError, ValueError) as error:
+        raise HarnessError(
+            f"{folder}/manifest.json: not a manifest of this version ({str(error)[:80]})"
+        ) from error

@@ -1,0 +1,179 @@
+"""One run is one folder; `docs/design.md` lists what is in it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, RunLockedError
+from harness.store.atomic import write_json
+from harness.store.files import read_json
+
+SCHEMA = 1
+
+
+class Status(StrEnum):
+    """How a run stands. All but ``incomplete`` are final and go into every table."""
+
+    COMPLETED = "completed"
+    CURRICULUM_EXHAUSTED = "curriculum_exhausted"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
+
+
+def config_hash(resolved: dict[str, Any]) -> str:
+    """sha256 of a resolved configuration, as 12 hexadecimal digits."""
+    text = json.dumps(resolved, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, or of all files of a folder with their names (first 16 digits)."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class RunFolder:
+    """Paths, status and lock of ``runs/<method>-<profile>-s<seed>-<hash>/``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def named(cls, runs: Path, method: str, profile: str, seed: int, digest: str) -> RunFolder:
+        """The folder of a run under ``runs``."""
+        safe = re.sub(r"[^A-Za-z0-9_.+=,-]", "_", method.replace(":", "-"))[:80]
+        return cls(runs / f"{safe}-{profile}-s{seed}-{digest[:8]}")
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def done_path(self) -> Path:
+        return self.path / "done.json"
+
+    @property
+    def cost_path(self) -> Path:
+        return self.path / "cost.json"
+
+    def iteration(self, t: int) -> Path:
+        """Folder of iteration ``t`` (1-based)."""
+        return self.path / "iterations" / f"{t:02d}"
+
+    def evaluation(self, t: int) -> Path:
+        """Item-level evaluation after iteration ``t``; 0 is the base model."""
+        return self.path / "eval" / f"{t:02d}.parquet"
+
+    @property
+    def status(self) -> Status:
+        """The recorded status; a folder without ``done.json`` is incomplete."""
+        if not self.done_path.exists():
+            return Status.INCOMPLETE
+        try:
+            return Status(read_json(self.done_path)["status"])
+        except (KeyError, TypeError, ValueError):
+            raise HarnessError(f"{self.done_path}: no valid status; remove it and resume") from None
+
+    def open(self, manifest: dict[str, Any]) -> None:
+        """Create the folder, or check that an existing one was made by the same configuration.
+
+        Raises:
+            HarnessError: the folder belongs to another configuration.
+        """
+        if self.manifest_path.exists():
+            existing = read_json(self.manifest_path)
+            if existing.get("config_hash") != manifest["config_hash"]:
+                raise HarnessError(
+                    f"{self.path}: made with another configuration; choose another --runs folder"
+                )
+            if existing.get("base_model_hash") != manifest["base_model_hash"]:
+                raise HarnessError(
+                    f"{self.path}: the base model has changed since; choose another --runs folder"
+                )
+            return
+        write_json(self.manifest_path, manifest)
+
+    def finish(self, status: Status, iterations: int, detail: str = "") -> None:
+        """Record the final status."""
+        write_json(
+            self.done_path,
+            {"schema": SCHEMA, "status": str(status), "iterations": iterations, "detail": detail},
+        )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run's lock; the system frees it when the process dies, however it dies.
+
+        Raises:
+            RunLockedError: another process holds it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = open(self.path / "lock", "a+")  # noqa: SIM115  (held until the block ends)
+        except OSError as error:
+            raise HarnessError(
+                f"cannot write {self.path}: {error.strerror}; choose a writable --runs folder"
+            ) from error
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                owner = handle.read().strip() or "another process"
+                raise RunLockedError(
+                    f"{self.path}: in use by {owner}; wait for it or stop it first"
+                ) from None
+            handle.truncate(0)
+            handle.write(f"process {os.getpid()}")
+            handle.flush()
+            yield
+        finally:
+            handle.close()
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Append a line to ``events.jsonl`` (progress and timings; not a result)."""
+        line = json.dumps({"time": round(time.time(), 3), "event": kind, **fields}, sort_keys=True)
+        try:
+            with open(self.path / "events.jsonl", "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise HarnessError(
+                f"cannot write {self.path}/events.jsonl: {error.strerror}; free space, then run "
+                "the same command again"
+            ) from error
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events so far; a line cut by a kill is skipped."""
+        path = self.path / "events.jsonl"
+        if not path.exists():
+            return []
+        found = []
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return [e for e in found if isinstance(e, dict)]
+
+    def discard(self, *parts: str) -> None:
+        """Remove a sub-folder, if present."""
+        shutil.rmtree(self.path.joinpath(*parts), ignore_errors=True)

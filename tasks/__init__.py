@@ -1,0 +1,1 @@
+"""Benchmarks: one lm-eval YAML per task, and the embedded world `tasks.ladder`."""
