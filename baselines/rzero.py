@@ -42,13 +42,14 @@ class RZeroCode(Method):
 
     Source: Chengsong-Huang/R-Zero at 5699329 (reward function, question generation and
     evaluation scripts). Differences from the intended algorithm: an unboxed response votes for
-    the literal answer 'None'; invalid questions cost -1 - share; labels come from 9 votes, their score taken over the non-empty ones; the window is
-    .3 to .8 and drops the majority answers '' and 'None'; questions that hold 'box' or the
-    Chinese word for 'prove' and majority answers that hold 'text' are dropped; top_p is .99 in
-    training and .95 in generation (log-probs over the full softmax), top_k 40 in votes; the
-    solver's reward is .9 correct + .1 format, the format asking for a think block that the
-    prompt never mentions. Not reproduced: the crash below 512 survivors (defined behaviour is
-    the same for all entries), and GPU-indexed seeds.
+    the literal answer 'None'; invalid questions cost -1 - share; labels come from 9 votes,
+    their score taken over the non-empty ones; the window is .3 to .8 and drops the majority
+    answers '' and 'None'; questions that hold 'box' or the Chinese word for 'prove' and
+    majority answers that hold 'text' are dropped; top_p is .99 in training and .95 in
+    generation (log-probs over the full softmax), top_k 40 in votes; the solver's reward is .9
+    correct + .1 format, the format asking for a think block that the prompt never mentions. Not
+    reproduced: the crash below 512 survivors (defined behaviour is the same for all entries),
+    and GPU-indexed seeds.
     """
 
     paper = "2508.05004"

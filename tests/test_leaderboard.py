@@ -275,14 +275,28 @@ def test_profiles_stay_apart(tmp_path: Path) -> None:
     assert len(find_runs(tmp_path)) == 2
 
 
+def test_parts_of_a_table(tmp_path: Path) -> None:
+    config = {"baseline": "rzero"}
+    write_run(tmp_path, "rzero", 0, {GREEDY: 0.4}, config=config)
+    write_run(tmp_path, "static", 0, {GREEDY: 0.4}, config=config)
+    write_run(tmp_path, "static", 0, {GREEDY: 0.4}, config=config, name="o", profile="other")
+    table = collect(find_runs(tmp_path))
+    assert table.profiles == ("ladder", "other")
+    assert table.only("ladder").baseline == "rzero"
+    assert table.only("other").baseline is None  # named, but never run
+    assert [r.manifest.method for r in table.only("other").runs] == ["static"]
+
+
 def test_terminal_table(tmp_path: Path) -> None:
     folders = three_methods(tmp_path)
     folders.append(write_run(tmp_path, "[red]bad[/red]", 0, None, status="failed"))
     stream = io.StringIO()
     Console(file=stream, width=220).print(terminal_table(build(collect(folders), "rzero")))
     text = stream.getvalue()
-    assert "0.520 [0.477, 0.563]" in text
-    assert "2.10 -> 1.10" in text
+    assert "0.520" in text
+    assert "[0.477, 0.563]" in text
+    assert "[+0.057, +0.143]" in text
+    assert "2.10 > 1.10" in text
     assert "completed:3" in text
     assert "failed:1" in text
     assert "[red]bad[/red]" in text  # markup in a name is text

@@ -69,12 +69,9 @@ class Sweep:
         for folder in (runs, out):
             _check_writable(folder)
         outcomes = run_all(self.specs, runs, jobs, self.plugins, self.config.threads)
-        digest = self.specs[0].digest
-        folders = [
-            path.parent
-            for path in sorted(runs.glob("*/manifest.json"))
-            if _digest(path.parent) == digest
-        ]
+        folders = boards.find_runs(
+            runs, profile=self.config.profile, config_hash=self.specs[0].digest
+        )
         if folders:
             publish(folders, out, self.baseline, as_json=as_json)
         return report_errors(outcomes)
@@ -112,25 +109,20 @@ def publish(
 ) -> None:
     """Write the CSVs of each profile and print its table."""
     _check_writable(out)
-    table = boards.collect(folders)
-    for profile in sorted({load_profile(f) for f in folders}):
-        part = table.only(profile)
-        base = baseline or part.baseline
-        board = boards.build(part, base)
+    configs = {f: load_spec(f).config for f in folders}
+    for profile in sorted({c.profile for c in configs.values()}):
+        own = [f for f in folders if configs[f].profile == profile]
+        table = boards.collect(own)
+        board = boards.build(table, baseline or configs[own[0]].baseline)
         boards.write_csv(board, out / f"{profile}.csv")
-        boards.write_csv(boards.per_run(part), out / f"{profile}.runs.csv")
-        boards.write_csv(boards.cost(part), out / f"{profile}.cost.csv")
+        boards.write_csv(boards.per_run(table), out / f"{profile}.runs.csv")
+        boards.write_csv(boards.cost(table), out / f"{profile}.cost.csv")
         if as_json:
             print(board.to_json(orient="records"))
         else:
             console = Console()
             console.print(boards.terminal_table(board))
             console.print(f"written: {out / profile}.csv (.runs.csv, .cost.csv)", markup=False)
-
-
-def load_profile(folder: Path) -> str:
-    """The profile of a run folder."""
-    return load_spec(folder).config.profile
 
 
 def report_errors(outcomes: Sequence[Outcome]) -> int:
@@ -160,13 +152,6 @@ def parse_seeds(text: str) -> list[int]:
 
 def _jobs(jobs: int, threads: int) -> int:
     return jobs or max(1, (os.cpu_count() or 1) // threads)
-
-
-def _digest(folder: Path) -> str:
-    try:
-        return load_spec(folder).digest
-    except HarnessError:
-        return ""  # another version's run is none of this sweep's
 
 
 def _check_writable(folder: Path) -> None:

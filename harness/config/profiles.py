@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,8 @@ def _parse(item: str) -> tuple[str, Any]:
         raise HarnessError(f"--set {item!r}: expected key=value, e.g. proposer.lr=1e-3")
     value = yaml.safe_load(text)
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     return key, value
 
 

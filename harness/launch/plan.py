@@ -68,9 +68,7 @@ def print_plan(specs: Sequence[RunSpec], runs: Path, jobs: int, as_json: bool) -
             f"{plan['estimated_wall_seconds'] or 0:.0f} s"
         )
     else:
-        console.print(
-            f"  {len(missing)} to do, {jobs} side by side; no run has been timed here yet"
-        )
+        console.print(f"  {len(missing)} to do, {jobs} side by side; none has been timed here yet")
 
 
 def _measured(specs: Sequence[RunSpec], runs: Path) -> tuple[float | None, int | None]:

@@ -66,6 +66,17 @@ class Table:
             if run.manifest.profile == profile and method in (None, run.manifest.method)
         ]
 
+    def only(self, profile: str) -> Table:
+        """The part of the table that belongs to a profile."""
+        return Table(tuple(self.of(profile)))
+
+    @property
+    def baseline(self) -> str | None:
+        """The baseline that the configurations name, if they agree and it was run; else None."""
+        named = {str(run.manifest.config.get("baseline", "")) for run in self.runs}
+        run_methods = {run.manifest.method for run in self.runs}
+        return next(iter(named)) if len(named) == 1 and named <= run_methods else None
+
 
 def find_runs(
     runs: Path, *, profile: str | None = None, config_hash: str | None = None

@@ -38,12 +38,15 @@ def terminal_table(frame: pd.DataFrame) -> RichTable:
     named = [b for b in dict.fromkeys(frame["baseline"]) if b]
     against = f"; differences from {', '.join(named)}" if named else ""
     table = RichTable(
-        title=f"{', '.join(profiles)}: mean [95 % t interval]{against}", box=box.SIMPLE
+        title=f"{', '.join(profiles)}: mean [95 % t interval]{against}",
+        caption="p: Welch, Holm-adjusted; topic entropy: first > last iteration, nats; "
+        "left: questions in the difficulty window",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    for header in ("method", "sampled", "greedy", "diff sampled", "diff greedy"):
-        table.add_column(header, no_wrap=True)
-    for header in ("topic entropy", "well-posed", "label acc.", "survivors", "runs"):
-        table.add_column(header)
+    headers = ("method", "sampled", "greedy", "diff\nsampled", "diff\ngreedy", "topic\nentropy")
+    for header in (*headers, "well-\nposed", "label\nacc.", "left", "runs"):
+        table.add_column(header, overflow="fold")  # narrow terminals lose no number
     for profile in profiles:
         part = frame[frame["profile"] == profile]
         for method in dict.fromkeys(part["method"]):
@@ -61,11 +64,11 @@ def _cells(method: str, rows: Rows) -> list[str]:
         _interval(rows, GREEDY),
         _difference(rows, SAMPLED),
         _difference(rows, GREEDY),
-        f"{_mean(rows, TOPIC, FIRST, 2)} -> {_mean(rows, TOPIC, FINAL, 2)}".replace("- -> -", "-"),
+        f"{_mean(rows, TOPIC, FIRST, 2)} > {_mean(rows, TOPIC, FINAL, 2)}".replace("- > -", "-"),
         _mean(rows, "proposer/well_posed", FINAL, 2),
         _mean(rows, "curriculum/label_accuracy", FINAL, 2),
         _mean(rows, "curriculum/survivors", FINAL, 0),
-        str(next(iter(rows.values()))["status"]).replace(";", " "),
+        str(next(iter(rows.values()))["status"]).replace(";", "\n"),
     ]
 
 
@@ -82,7 +85,7 @@ def _interval(rows: Rows, metric: str) -> str:
     mean, low, high = (_number(rows, metric, FINAL, c) for c in ("mean", "ci_low", "ci_high"))
     if math.isnan(mean):
         return "-"
-    return f"{mean:.3f}" + ("" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+    return f"{mean:.3f}" + ("" if math.isnan(low) else f"\n[{low:.3f}, {high:.3f}]")
 
 
 def _difference(rows: Rows, metric: str) -> str:
@@ -90,5 +93,5 @@ def _difference(rows: Rows, metric: str) -> str:
     diff, low, high, p = (_number(rows, metric, FINAL, c) for c in names)
     if math.isnan(diff):
         return "-"
-    bounds = "" if math.isnan(low) else f" [{low:+.3f}, {high:+.3f}]"
-    return f"{diff:+.3f}{bounds}" + ("" if math.isnan(p) else f" p={p:.2f}")
+    bounds = "" if math.isnan(low) else f"\n[{low:+.3f}, {high:+.3f}]"
+    return f"{diff:+.3f}{bounds}" + ("" if math.isnan(p) else f"\np = {p:.3f}")
