@@ -68,7 +68,7 @@ def _cells(method: str, rows: Rows) -> list[str]:
         _mean(rows, "proposer/well_posed", FINAL, 2),
         _mean(rows, "curriculum/label_accuracy", FINAL, 2),
         _mean(rows, "curriculum/survivors", FINAL, 0),
-        str(next(iter(rows.values()))["status"]).replace(";", "\n"),
+        _runs(str(next(iter(rows.values()))["status"])),
     ]
 
 
@@ -85,7 +85,7 @@ def _interval(rows: Rows, metric: str) -> str:
     mean, low, high = (_number(rows, metric, FINAL, c) for c in ("mean", "ci_low", "ci_high"))
     if math.isnan(mean):
         return "-"
-    return f"{mean:.3f}" + ("" if math.isnan(low) else f"\n[{low:.3f}, {high:.3f}]")
+    return f"{mean:.3f}" + ("" if math.isnan(low) else f"\n[{_bound(low)}, {_bound(high)}]")
 
 
 def _difference(rows: Rows, metric: str) -> str:
@@ -93,5 +93,18 @@ def _difference(rows: Rows, metric: str) -> str:
     diff, low, high, p = (_number(rows, metric, FINAL, c) for c in names)
     if math.isnan(diff):
         return "-"
-    bounds = "" if math.isnan(low) else f"\n[{low:+.3f}, {high:+.3f}]"
+    bounds = "" if math.isnan(low) else f"\n[{_bound(low, '+')}, {_bound(high, '+')}]"
     return f"{diff:+.3f}{bounds}" + ("" if math.isnan(p) else f"\np = {p:.3f}")
+
+
+def _bound(value: float, sign: str = "") -> str:
+    """Three digits without the leading zero, which leaves room for another column."""
+    return f"{value:{sign}.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:{sign}.3f}"
+
+
+def _runs(status: str) -> str:
+    """Statuses, one a line; just the number where all runs were completed."""
+    counts = [part.split(":") for part in status.split(";") if part]
+    if len(counts) == 1 and counts[0][0] == "completed":
+        return counts[0][1]
+    return "\n".join(f"{n} {name}" for name, n in counts)
