@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -88,7 +87,7 @@ class RZeroCode(Method):
 
     def reward(self, ctx: HookContext, batch: RolloutBatch, rewards: Rewards) -> Rewards:
         if ctx.role == "solver":
-            think = np.array([bool(_THINK.fullmatch(t)) for t in batch.texts], dtype=np.float64)
+            think = np.array([_has_format(t) for t in batch.texts], dtype=np.float64)
             weight = self.params.format_weight
             correct = rewards.components["correct"]
             parts = {"correct": (1 - weight) * correct, "format": weight * think}
@@ -116,7 +115,17 @@ class RZeroCode(Method):
         return Curriculum(np.array(kept, dtype=np.int64))
 
 
-_THINK = re.compile(r"\s*<think>.*</think>.*\\boxed\{.*\}.*", re.DOTALL)
+def _has_format(text: str) -> bool:
+    """``<think>...</think>...\\boxed{...}`` from the start; linear, unlike the published regex."""
+    position = len(text) - len(text.lstrip())
+    if not text.startswith("<think>", position):
+        return False
+    position += len("<think>")
+    for mark in ("</think>", "\\boxed{", "}"):
+        position = text.find(mark, position) + len(mark)
+        if position < len(mark):
+            return False
+    return True
 
 
 def _with_none(tally: Tally) -> Tally:

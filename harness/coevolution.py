@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.errors import RunFailedError
+from harness.errors import HarnessError, RunFailedError
 from harness.evaluation.summary import summary
 from harness.phases.curriculum import make_curriculum
 from harness.phases.measure import checks_table, measure_questions, read_snapshot
@@ -28,6 +29,16 @@ from harness.store import Status, atomic_folder, read_json, read_parquet, write_
 from harness.training import DivergedError
 
 Metrics = dict[str, float | None]
+_TABLES = ("questions.parquet", "votes.parquet", "curriculum.parquet")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended, after how many whole iterations, and why."""
+
+    status: Status
+    iterations: int
+    detail: str = ""
 
 
 class Coevolution:
@@ -44,8 +55,8 @@ class Coevolution:
         self.base = base
         self.load = load
 
-    def run(self) -> Status:
-        """Algorithm 1. Returns the status that was recorded."""
+    def run(self) -> Ending:
+        """Algorithm 1, from wherever the run folder stands."""
         status, detail = Status.COMPLETED, ""
         self._evaluate(0)
         last = 0
@@ -64,8 +75,7 @@ class Coevolution:
                 break
         self._evaluate(last)
         self._merge_evaluation(last)
-        self.bench.folder.finish(status, last, detail)
-        return status
+        return Ending(status, last, detail)
 
     def _iteration(self, t: int) -> bool:
         """One iteration; True if too few questions survived for the solver to train."""
@@ -74,10 +84,10 @@ class Coevolution:
         # 1  the proposer is trained against the frozen solver
         self._phase(t, "propose", lambda: self._propose(t))
         # 2-4  the curriculum is generated, labelled by majority vote, and selected
-        made = self._phase(t, "curriculum", lambda: self._curriculum(t))
+        made = self._phase(t, "curriculum", lambda: self._curriculum(t), _TABLES)
         exhausted = bool(made["exhausted"])
         # 5  the solver is trained on it; one that can't be trained is carried over
-        self._phase(t, "solve", lambda: {} if exhausted else self._solve(t))
+        self._phase(t, "solve", lambda: self._carry(t) if exhausted else self._solve(t))
         # 6  diversity of the proposer, accuracy of the solver
         if not exhausted and self._evaluation_due(t):
             self._evaluate(t)
@@ -119,6 +129,11 @@ class Coevolution:
         self._save("solver", t, solver)
         return dict(metrics)
 
+    def _carry(self, t: int) -> Metrics:
+        """Too little to train on: the solver stays as it is."""
+        self._save("solver", t, self._policy("solver", t - 1))
+        return {}
+
     def _measure(self, t: int, questions: pd.DataFrame, snapshot: Any) -> Metrics:
         folder = self.bench.folder.iteration(t)
         checks = checks_table(self.bench, questions)
@@ -130,11 +145,20 @@ class Coevolution:
 
     # Bookkeeping.
 
-    def _phase(self, t: int, name: str, work: Callable[[], Mapping[str, float | None]]) -> Metrics:
-        """Do a phase once: its record is written last and brings back the method's state."""
-        bench = self.bench
-        path = bench.folder.iteration(t) / f"{name}.json"
-        if not path.exists():
+    def _phase(
+        self,
+        t: int,
+        name: str,
+        work: Callable[[], Mapping[str, float | None]],
+        tables: Sequence[str] = (),
+    ) -> Metrics:
+        """Do a phase once: its record is written last and brings back the method's state.
+
+        A phase whose ``tables`` somebody removed is done again.
+        """
+        bench, folder = self.bench, self.bench.folder.iteration(t)
+        path = folder / f"{name}.json"
+        if not all(p.exists() for p in (path, *(folder / table for table in tables))):
             bench.counts = Counter()
             bench.folder.event("phase", iteration=t, phase=name)
             started = time.perf_counter(), time.process_time()
@@ -200,12 +224,18 @@ class Coevolution:
             write_json(path, {**read_json(path), **self._accuracy(t)})
 
     def _policy(self, role: Role, t: int) -> Policy:
-        """A role's latest policy up to iteration ``t``; the base model where none was saved."""
-        for i in range(t, 0, -1):
-            path = self.bench.folder.iteration(i) / role
-            if path.exists():
-                return self.load(path)
-        return self.load(self.base)
+        """A role's policy after iteration ``t``; the base model before the first.
+
+        Raises:
+            HarnessError: its checkpoint is gone, so that the iteration can't be done again.
+        """
+        path = self.bench.folder.iteration(t) / role if t else self.base
+        if not path.exists() and t:
+            raise HarnessError(
+                f"{path}: the checkpoint is gone; remove {self.bench.folder} and run the same "
+                "command again"
+            )
+        return self.load(path)
 
     def _save(self, role: Role, t: int, policy: Policy) -> None:
         with atomic_folder(self.bench.folder.iteration(t) / role) as path:

@@ -22,3 +22,8 @@ class RunFailedError(HarnessError):
     """A run ended without results that could be used."""
 
     exit_code = 4
+
+
+def one_line(message: object) -> str:
+    """A message without line breaks, whatever the library that wrote it thought of them."""
+    return " ".join(str(message).split())

@@ -81,6 +81,15 @@ class ProtectedSet:
         return len(self.ids)
 
 
+def special_ids(tokenizer: Any) -> set[int]:
+    """Every special token, the chat template's role tokens included.
+
+    ``all_special_ids`` alone names only those with a role of their own (end, padding...).
+    """
+    added = tokenizer.added_tokens_decoder
+    return {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
+
+
 def protected_set(
     tokenizer: Any, kinds: Iterable[ProtectedKind], format_strings: Sequence[str]
 ) -> ProtectedSet:
@@ -101,7 +110,7 @@ def protected_set(
     found: dict[str, set[int]] = {}
     for kind in kinds:
         if kind == "format":
-            ids = set(tokenizer.all_special_ids)
+            ids = special_ids(tokenizer)
             for text in format_strings:
                 for variant in (text, f" {text}", f"\n{text}", f"{text}\n"):
                     ids.update(tokenizer(variant, add_special_tokens=False)["input_ids"])

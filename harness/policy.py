@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from harness.engines.base import LogitsRule
-from harness.errors import HarnessError
+from harness.errors import HarnessError, RunFailedError
 from harness.masks import VocabMask
 
 _CHUNK_ELEMENTS = 2**23
@@ -88,16 +88,10 @@ class Policy:
         """Load a folder or hub id; safetensors only, no remote code.
 
         Raises:
-            HarnessError: model or tokenizer missing or unreadable.
+            HarnessError: model or tokenizer missing, unreadable or not made for each other.
         """
         transformers_logging.disable_progress_bar()
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False, **kwargs)
-        except Exception as error:
-            raise HarnessError(
-                f"model {path}: no usable tokenizer ({_first_line(error)}); "
-                "the folder needs tokenizer.json and tokenizer_config.json"
-            ) from error
+        tokenizer = load_tokenizer(path, **kwargs)
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 str(path), dtype=dtype, use_safetensors=True, trust_remote_code=False, **kwargs
@@ -107,6 +101,12 @@ class Policy:
                 f"model {path}: cannot load the weights ({_first_line(error)}); "
                 "give a folder or hub id with config.json and safetensors"
             ) from error
+        rows = model.get_input_embeddings().num_embeddings
+        if len(tokenizer) > rows:
+            raise HarnessError(
+                f"model {path}: the tokenizer has {len(tokenizer)} tokens, the model only {rows}; "
+                "they don't belong together"
+            )
         model.eval()
         return cls(model, tokenizer)
 
@@ -145,10 +145,13 @@ class Policy:
             keep = mask.keep(torch.zeros(1, dtype=torch.long, device=device), weight.shape[0])[0]
             kept = keep.nonzero()[:, 0]
             weight, bias = weight[kept], bias[kept] if bias is not None else None
-            targets = torch.searchsorted(kept, targets)
+            place = torch.searchsorted(kept, targets).clamp(max=len(kept) - 1)
+            _assert_kept(kept[place] == targets)
+            targets = place
         elif mask is not None:
             assert batch.mask_rows is not None
             support = mask.keep(batch.mask_rows.to(device), weight.shape[0])
+            _assert_kept(support[row_of_token, targets])
         rule = None if full_support else batch.logits_rule
 
         def chunk(hidden_nd: Tensor, weight_vd: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,6 +204,34 @@ class Policy:
             keys = [batch.row_keys[i] for i in row.tolist()]
             result = result.index_copy(0, here, rule(logits[here], prefix, keys))
         return result
+
+
+def _assert_kept(kept: Tensor) -> None:
+    """Every response token [N] is one that its mask keeps."""
+    if not bool(kept.all()):
+        raise RunFailedError(
+            f"{int((~kept).sum())} response tokens are dropped by the mask that they are scored "
+            "under; the trainer must replay the mask of the rollouts"
+        )
+
+
+def load_tokenizer(path: str | Path, **kwargs: Any) -> Any:
+    """The tokenizer of a folder or hub id.
+
+    Raises:
+        HarnessError: missing or unreadable.
+    """
+    hint = "the folder needs tokenizer.json and tokenizer_config.json"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False, **kwargs)
+    except Exception as error:
+        raise HarnessError(
+            f"model {path}: no usable tokenizer ({_first_line(error)}); {hint}"
+        ) from error
+    # Without its files, transformers may make up an empty tokenizer from the model's type.
+    if not tokenizer("a", add_special_tokens=False)["input_ids"]:
+        raise HarnessError(f"model {path}: no usable tokenizer (it knows no text); {hint}")
+    return tokenizer
 
 
 def _logp_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

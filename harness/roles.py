@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from harness.config.schema import RolesConfig
 from harness.grading.extract import extract_answer
+from harness.masks import special_ids
 
 Role = Literal["proposer", "solver"]
 Message = dict[str, str]
@@ -56,6 +57,11 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
 def format_strings(roles: RolesConfig) -> list[str]:
     """What a valid response has to spell; protected from masks."""
     return [roles.question_open, roles.question_close, *FORMAT_BOX]
+
+
+def special_tokens(tokenizer: Any) -> list[str]:
+    """The spellings that would steer a prompt: special tokens, chat roles included."""
+    return sorted(tokenizer.convert_ids_to_tokens(sorted(special_ids(tokenizer))))
 
 
 @dataclass(frozen=True)

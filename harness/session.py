@@ -26,9 +26,9 @@ from harness.errors import HarnessError
 from harness.evaluation.runner import Evaluator
 from harness.grading import Grader
 from harness.masks import protected_set
-from harness.methods import build
+from harness.methods import build, plugin_hash
 from harness.phases.workbench import Workbench
-from harness.policy import Policy
+from harness.policy import Policy, load_tokenizer
 from harness.roles import format_strings
 from harness.store import RunFolder, Status, read_json, write_json
 from harness.store.run_folder import SCHEMA, config_hash, file_hash
@@ -96,8 +96,11 @@ def execute(spec: RunSpec, runs: Path) -> Status:
     """
     folder = spec.folder(runs)
     with folder.locked():
+        check_version(folder, spec)
         if folder.status is not Status.INCOMPLETE:
             return folder.status
+        if _edited(folder, spec):  # an unfinished run of what the file said before
+            folder.restart()
         torch.set_num_threads(spec.config.threads)
         started = time.perf_counter(), time.process_time()
         method, canonical = build(spec.method)
@@ -125,10 +128,46 @@ def execute(spec: RunSpec, runs: Path) -> Status:
             )
             folder.open(_manifest(spec, canonical, base, bench))
             folder.event("start", process=os.getpid())
-            status = Coevolution(bench, base, load).run()
+            ending = Coevolution(bench, base, load).run()
         _record_cost(folder, started)
-        folder.event("done", status=str(status))
-        return status
+        folder.finish(ending.status, ending.iterations, ending.detail)
+        folder.event("done", status=str(ending.status))
+        return ending.status
+
+
+def check_inputs(config: RunConfig) -> None:
+    """Check what needs no training to check, before anything is written.
+
+    Raises:
+        HarnessError: no base model, tokenizer, checker or folder of tasks.
+    """
+    base = _base_model(config)
+    if base.exists():
+        load_tokenizer(base)
+    load_checker(config.checker)
+    resolve(config.evaluation.include_path)
+
+
+def check_version(folder: RunFolder, spec: RunSpec) -> None:
+    """A finished run of a method whose file was edited since isn't this method's run.
+
+    Raises:
+        HarnessError: finished, and with another version of the plugin file.
+    """
+    if folder.status is not Status.INCOMPLETE and _edited(folder, spec):
+        raise HarnessError(
+            f"{folder}: made with another version of the method's file; remove it or choose "
+            "another --runs folder"
+        )
+
+
+def _edited(folder: RunFolder, spec: RunSpec) -> bool:
+    """Whether the folder was made with another version of the method's plugin file."""
+    if not folder.manifest_path.exists():
+        return False
+    manifest = read_json(folder.manifest_path)
+    recorded = manifest.get("plugin_hash") if isinstance(manifest, dict) else None
+    return bool(recorded != plugin_hash(spec.method))
 
 
 def _base_model(config: RunConfig) -> Path:
@@ -162,6 +201,7 @@ def _manifest(spec: RunSpec, canonical: str, base: Path, bench: Workbench) -> di
         "config": spec.config.model_dump(mode="json"),
         "passed": list(spec.passed),
         "config_hash": spec.digest,
+        "plugin_hash": plugin_hash(canonical),
         "base_model": spec.config.model.path,
         "base_model_hash": _model_hash(base, spec.config),
         "zero_data": spec.config.model.zero_data,
@@ -237,7 +277,9 @@ def load_spec(folder: Path) -> RunSpec:
         config = RunConfig.model_validate(manifest["config"])
         passed: Sequence[str] = manifest["passed"]
         return RunSpec(str(manifest["method"]), int(manifest["seed"]), config, tuple(passed))
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:80]
         raise HarnessError(
-            f"{folder}/manifest.json: not a manifest of this version ({str(error)[:80]})"
+            f"{folder}/manifest.json: not a manifest of this version ({reason}); remove the "
+            "folder or choose another --runs"
         ) from error

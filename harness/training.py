@@ -69,6 +69,8 @@ class GrpoTrainer:
             DivergedError: ``max_nonfinite`` updates in a row were not finite.
             RunFailedError: the first ratio isn't 1: trainer and old policy disagree.
         """
+        if not len(batch):
+            return {"updates_skipped": 1.0}  # a method dropped every row: nothing to learn from
         assert batch.rewards is not None
         tokens = batch.tokens
         mask = tokens.response_mask
@@ -82,11 +84,13 @@ class GrpoTrainer:
         metrics = {
             "reward": float(batch.rewards.total.mean()),
             "entropy": _mean(entropy, mask),
+            "surprisal": -_mean(old, mask),
             "kl": _mean(k3(ref, old), mask),
             "zero_variance_groups": flat / len(set(batch.group_id)),
             "truncated": float(batch.rollouts.truncated.float().mean()),
             "response_tokens": float(mask.sum() / len(batch)),
             **self._gap(batch, old),
+            **self._support(tokens, old),
             **{f"reward/{k}": float(v.mean()) for k, v in batch.rewards.components.items()},
         }
         totals = {"clipped": 0.0, "tokens": 0.0, "grad_norm": 0.0, "updates": 0.0, "skipped": 0.0}
@@ -102,7 +106,9 @@ class GrpoTrainer:
         metrics["updates_skipped"] = totals["skipped"]
         return metrics
 
-    def _scan(self, policy: Policy, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
+    def _scan(
+        self, policy: Policy, tokens: TokenBatch, *, full_support: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Log-prob and entropy [R, T] without gradient, a few rows at a time."""
         logp = torch.zeros(tokens.response_mask.shape)
         entropy = torch.zeros_like(logp)
@@ -110,7 +116,7 @@ class GrpoTrainer:
             order = tokens.by_length(torch.arange(len(tokens)))
             for rows in torch.split(order, self.stage.micro_rows):
                 part = tokens.rows(rows)
-                values = policy.logprobs(part)
+                values = policy.logprobs(part, full_support=full_support)
                 width = part.response_mask.shape[1]
                 logp[rows, :width], entropy[rows, :width] = (v.cpu() for v in values)
         return logp, entropy
@@ -128,6 +134,19 @@ class GrpoTrainer:
             "logprob_gap_max": float(gap.max()),
             "logprob_gap_alarm": float(alarm),
         }
+
+    def _support(self, tokens: TokenBatch, old: Tensor) -> dict[str, float]:
+        """How hard a mask bites: tokens kept, and the unmasked policy's mass on them."""
+        mask = tokens.mask
+        if mask is None:
+            return {}
+        kept = mask.keep_numpy(sorted(set(tokens.mask_rows.tolist()))).mean()  # type: ignore[union-attr]
+        metrics = {"mask/kept_tokens": float(kept), "mask/protected": float(len(mask.protected))}
+        if mask.in_logprobs:
+            full = self._scan(self.policy, tokens, full_support=True)[0]
+            # logp under the mask = logp - log(allowed mass), token by token
+            metrics["mask/allowed_mass"] = _mean((full - old).exp(), tokens.response_mask)
+        return metrics
 
     def _minibatches(self, batch: RolloutBatch, ctx: HookContext, epoch: int) -> list[Tensor]:
         """Whole groups, shuffled, in ``minibatches`` parts of rows."""

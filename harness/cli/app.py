@@ -103,7 +103,7 @@ def plan(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> int:
-    """What `run` would do: runs done and missing, tokens, FLOPs, memory. Changes nothing."""
+    """What `run` would do: runs done and missing, tokens, time, memory. Changes nothing."""
     from harness.cli.sweep import Sweep
 
     sweep = Sweep.create([method], seeds, profile, baseline, smoke, settings, plugin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -14,12 +15,14 @@ from rich.console import Console
 from harness import leaderboard as boards
 from harness.cli.progress import SweepProgress
 from harness.config import RunConfig, load_config
-from harness.errors import HarnessError
+from harness.errors import HarnessError, one_line
 from harness.launch import Outcome, launch
 from harness.launch.plan import print_plan
 from harness.methods import build, load_plugin
-from harness.session import RunSpec, load_spec
+from harness.session import RunSpec, check_inputs, check_version, load_spec
 from harness.store import RunFolder, Status
+
+_MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Sweep:
         for plugin in plugins or []:
             load_plugin(plugin)
         config, passed = load_config(profile, smoke=smoke, overrides=settings or [])
+        check_inputs(config)
         base = build(baseline or config.baseline)[1]
         names = list(dict.fromkeys([base, *(build(m)[1] for m in methods)]))
         specs = [
@@ -66,15 +70,17 @@ class Sweep:
 
     def run(self, runs: Path, out: Path, jobs: int, as_json: bool) -> int:
         """Do what is missing, then publish. Returns the exit code."""
-        for folder in (runs, out):
-            _check_writable(folder)
+        for spec in self.specs:
+            check_version(spec.folder(runs), spec)
+        _check_writable(runs, out)
         outcomes = run_all(self.specs, runs, jobs, self.plugins, self.config.threads)
+        code = report_errors(outcomes)
         folders = boards.find_runs(
             runs, profile=self.config.profile, config_hash=self.specs[0].digest
         )
         if folders:
             publish(folders, out, self.baseline, as_json=as_json)
-        return report_errors(outcomes)
+        return code
 
 
 def run_all(
@@ -94,9 +100,18 @@ def resume_runs(runs: Path, jobs: int, plugins: Sequence[str], as_json: bool) ->
     folders = [RunFolder(p.parent) for p in sorted(runs.glob("*/manifest.json"))]
     if not folders:
         raise HarnessError(f"{runs}: no run folders here; give --runs DIR")
-    specs = [load_spec(f.path) for f in folders if f.status is Status.INCOMPLETE]
-    for spec in specs:
+    specs = []
+    for folder in folders:
+        if folder.status is not Status.INCOMPLETE:
+            continue
+        spec = load_spec(folder.path)
         build(spec.method)
+        check_inputs(spec.config)
+        if spec.folder(runs).path != folder.path:
+            raise HarnessError(
+                f"{folder}: its manifest belongs in {spec.folder(runs).path.name}; rename it back"
+            )
+        specs.append(spec)
     threads = max((s.config.threads for s in specs), default=1)
     outcomes = run_all(specs, runs, jobs, plugins, threads) if specs else []
     rows = [{"run": str(o.spec.folder(runs)), "status": str(o.status)} for o in outcomes]
@@ -108,12 +123,14 @@ def publish(
     folders: Sequence[Path], out: Path, baseline: str | None, *, as_json: bool = False
 ) -> None:
     """Write the CSVs of each profile and print its table."""
-    _check_writable(out)
     configs = {f: load_spec(f).config for f in folders}
+    made = []
     for profile in sorted({c.profile for c in configs.values()}):
         own = [f for f in folders if configs[f].profile == profile]
         table = boards.collect(own)
-        board = boards.build(table, baseline or configs[own[0]].baseline)
+        made.append((profile, table, boards.build(table, baseline or configs[own[0]].baseline)))
+    _check_writable(out)  # only now: an unreadable run leaves every table as it was
+    for profile, table, board in made:
         boards.write_csv(board, out / f"{profile}.csv")
         boards.write_csv(boards.per_run(table), out / f"{profile}.runs.csv")
         boards.write_csv(boards.cost(table), out / f"{profile}.cost.csv")
@@ -121,7 +138,15 @@ def publish(
             print(board.to_json(orient="records"))
         else:
             console = Console()
+            if not console.is_terminal:  # a log has room
+                console = Console(width=120)
             console.print(boards.terminal_table(board))
+            control = configs[own[0]].control
+            if control and control not in set(board["method"]):
+                console.print(
+                    f"no '{control}' in this table: without it no gain can be called one of "
+                    f"co-evolution; add it with --method {control}"
+                )
             console.print(f"written: {out / profile}.csv (.runs.csv, .cost.csv)", markup=False)
 
 
@@ -129,7 +154,8 @@ def report_errors(outcomes: Sequence[Outcome]) -> int:
     """One line for each run that an error stopped; the exit code."""
     failed = [o for o in outcomes if o.exit_code]
     for o in failed:
-        print(f"error: {o.spec.method}, seed {o.spec.seed}: {o.error}", file=sys.stderr)
+        reason = one_line(o.error)
+        print(f"error: {o.spec.method}, seed {o.spec.seed}: {reason}", file=sys.stderr)
     return max((o.exit_code for o in failed if o.exit_code > 0), default=1) if failed else 0
 
 
@@ -144,8 +170,8 @@ def parse_seeds(text: str) -> list[int]:
     except ValueError:
         raise HarnessError(f"--seeds {text!r}: a count (3) or a list (0,3,7)") from None
     if "," not in text:
-        values = list(range(values[0]))
-    if not values or min(values) < 0 or len(set(values)) < len(values):
+        values = list(range(min(values[0], _MOST_SEEDS + 1)))
+    if not 0 < len(values) <= _MOST_SEEDS or min(values) < 0 or len(set(values)) < len(values):
         raise HarnessError(f"--seeds {text!r}: a count >= 1 or a list of different seeds >= 0")
     return values
 
@@ -154,18 +180,24 @@ def _jobs(jobs: int, threads: int) -> int:
     return jobs or max(1, (os.cpu_count() or 1) // threads)
 
 
-def _check_writable(folder: Path) -> None:
-    """Fail before hours of work rather than after.
+def _check_writable(*folders: Path) -> None:
+    """Fail before hours of work rather than after, and leave no new folder when failing.
 
     Raises:
-        HarnessError: the folder can't be made or written.
+        HarnessError: a folder can't be made or written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise HarnessError(
-            f"cannot write to {folder}: {error.strerror}; choose another --runs or --out folder"
-        ) from error
+    made: list[Path] = []
+    for folder in folders:
+        try:
+            made += [p for p in (folder, *folder.parents) if not p.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".write-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            for path in sorted(made, key=lambda p: len(p.parts), reverse=True):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+            raise HarnessError(
+                f"cannot write to {folder}: {error.strerror}; choose another --runs or --out folder"
+            ) from error

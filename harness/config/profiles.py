@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from harness.config.schema import RunConfig
 from harness.errors import HarnessError
@@ -38,7 +39,9 @@ def load_config(
         HarnessError: unknown profile, unknown key or bad value.
     """
     data = _read(profile)
-    smoke_section = data.pop("smoke", {})
+    smoke_section = data.pop("smoke", None) or {}
+    if not isinstance(smoke_section, dict):
+        raise HarnessError(f"profile {profile}: smoke: expected a mapping")
     data.setdefault("profile", Path(profile).stem)
     if smoke:
         _merge(data, smoke_section)
@@ -51,11 +54,30 @@ def load_config(
     try:
         return RunConfig.model_validate(data), passed
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
-        raise HarnessError(
-            f"profile {profile}: {where or 'config'}: {first['msg']} (got {first['input']!r})"
-        ) from error
+        raise HarnessError(f"profile {profile}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing that is wrong, in one short line."""
+    first = error.errors()[0]
+    where = ".".join(str(p) for p in first["loc"]) or "config"
+    if first["type"] == "missing":
+        return f"{where}: missing"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, _keys(RunConfig), n=1)
+        return f"{where}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
+    got = repr(first["input"])
+    return f"{where}: {first['msg']} (got {got if len(got) <= 80 else got[:77] + '...'})"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """All dotted keys of a configuration."""
+    found = []
+    for name, field in model.model_fields.items():
+        found.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += _keys(field.annotation, f"{prefix}{name}.")
+    return found
 
 
 def _read(profile: str) -> dict[str, Any]:
@@ -65,9 +87,9 @@ def _read(profile: str) -> dict[str, Any]:
         raise HarnessError(f"profile {profile!r} not found; shipped: {known}; or give a .yaml file")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise HarnessError(
-            f"profile {path}: not valid YAML ({str(error).splitlines()[0]})"
+            f"profile {path}: not readable as YAML ({str(error).splitlines()[0]})"
         ) from error
     if not isinstance(data, dict):
         raise HarnessError(f"profile {path}: expected a mapping at the top level")
@@ -78,7 +100,12 @@ def _parse(item: str) -> tuple[str, Any]:
     key, found, text = item.partition("=")
     if not found or not key:
         raise HarnessError(f"--set {item!r}: expected key=value, e.g. proposer.lr=1e-3")
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise HarnessError(
+            f"--set {item!r}: unreadable value ({str(error).splitlines()[0]})"
+        ) from error
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         with contextlib.suppress(ValueError):
             value = float(value)

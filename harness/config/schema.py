@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.masks import ProtectedKind
 
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
+
 
 class Strict(BaseModel):
-    """Frozen, and unknown keys are errors."""
+    """Frozen; unknown keys and numbers that are not finite are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelConfig(Strict):
@@ -104,6 +106,12 @@ class CurriculumConfig(Strict):
     max_rounds: int = Field(3, ge=1, description="rounds before 'curriculum_exhausted'")
     repetition_threshold: float = Field(0.5, gt=0, lt=1, description="BLEU distance of a cluster")
 
+    @model_validator(mode="after")
+    def _is_a_window(self) -> CurriculumConfig:
+        if self.window_low > self.window_high:
+            raise ValueError("window_low must not be above window_high")
+        return self
+
 
 class DiversityConfig(Strict):
     """Proposer diversity, always at a fixed number of questions."""
@@ -125,8 +133,8 @@ class EvaluationConfig(Strict):
 class RunConfig(Strict):
     """One run of one method: everything but the method and the seed."""
 
-    profile: str
-    suite: str
+    profile: str = Field(pattern=_NAME, description="part of folder and file names")
+    suite: str = Field(min_length=1)
     model: ModelConfig
     roles: RolesConfig
     checker: str | None = Field(
@@ -141,6 +149,9 @@ class RunConfig(Strict):
     diversity: DiversityConfig = DiversityConfig()
     evaluation: EvaluationConfig
     baseline: str = "rzero"
+    control: str | None = Field(
+        None, description="an entry without which a table can't speak of co-evolution"
+    )
     engine_rows: int = Field(512, ge=1, description="rows the engine samples at once")
     threads: int = Field(1, ge=1, description="torch threads per process")
     keep_checkpoints: Literal["last", "all"] = "last"

@@ -41,8 +41,8 @@ class SamplingParams:
 class LogitsRule(Protocol):
     """A rule on the proposer's logits that the trainer can replay.
 
-    Called with ``logits [b, V]`` before the temperature, ``prefix [b, t]`` (the response tokens
-    so far, right-padded with -1) and ``row_keys`` (b ints); returns ``logits [b, V]``.
+    Called with ``logits [b, V]`` before the temperature, ``prefix [b, t]`` (the t response tokens
+    so far) and ``row_keys`` (b ints); returns ``logits [b, V]``.
     """
 
     def __call__(self, logits: Tensor, prefix: Tensor, row_keys: Sequence[int]) -> Tensor: ...
@@ -72,6 +72,8 @@ class Rollouts:
 
     def texts(self, tokenizer: Any) -> list[str]:
         """The responses decoded without special tokens."""
+        if not len(self):
+            return []  # batch_decode would read no rows as one empty row
         rows = [
             row[: int(n)].tolist() for row, n in zip(self.response_ids, self.lengths, strict=True)
         ]
@@ -82,13 +84,14 @@ class Rollouts:
         )
 
     def select(self, rows: Sequence[int]) -> Rollouts:
-        """The given rows, in that order."""
+        """The given rows, in that order, cut to their own longest response."""
         index = torch.as_tensor(list(rows), dtype=torch.long)
+        width = max(1, int(self.lengths[index].max())) if len(index) else 1
         return Rollouts(
             prompt_ids=[self.prompt_ids[int(i)] for i in index],
-            response_ids=self.response_ids[index],
-            response_mask=self.response_mask[index],
-            logprobs=self.logprobs[index],
+            response_ids=self.response_ids[index, :width],
+            response_mask=self.response_mask[index, :width],
+            logprobs=self.logprobs[index, :width],
             truncated=self.truncated[index],
         )
 

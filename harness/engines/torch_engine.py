@@ -107,7 +107,12 @@ class TorchEngine:
             raise HarnessError(f"generate: {len(rows)} rows but {len(row_keys)} row keys")
         if any(not p for p in rows):
             raise HarnessError("generate: an empty prompt; check the chat template")
-        mask_rows = mask_rows if mask_rows is not None else [0] * len(rows)
+        if mask_rows is None:
+            if mask is not None and not mask.shared:
+                raise HarnessError("generate: a mask that rows don't share needs mask_rows")
+            mask_rows = [0] * len(rows)
+        if len(mask_rows) != len(rows):
+            raise HarnessError(f"generate: {len(rows)} rows but {len(mask_rows)} mask rows")
         device = self.model.device
         out = _Output.empty(len(rows), params.max_new_tokens, self.pad_id)
         was_training = self.model.training

@@ -6,19 +6,21 @@ it dies, the pipe closes and the worker stops, so the same command can be given 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness.config.schema import RunConfig
-from harness.errors import HarnessError, RunLockedError
+from harness.errors import HarnessError, RunLockedError, one_line
 from harness.methods import load_plugin
 from harness.session import RunSpec, execute
 from harness.store import Status
@@ -38,6 +40,14 @@ class Outcome:
     exit_code: int = 0
 
 
+@dataclass(frozen=True)
+class _Worker:
+    """A worker process; what it says on standard error goes to a file, which never fills up."""
+
+    process: subprocess.Popen[bytes]
+    errors: IO[bytes]
+
+
 def launch(
     specs: Sequence[RunSpec],
     runs: Path,
@@ -51,29 +61,31 @@ def launch(
     Args:
         watch: called about twice a second with the runs in progress.
     """
-    waiting = list(specs)
-    running: dict[RunSpec, subprocess.Popen[bytes]] = {}
-    ended: dict[RunSpec, Outcome] = {}
+    states = {spec: spec.folder(runs).status for spec in specs}
+    # A finished run needs no process, which would take seconds to import torch.
+    ended = {s: Outcome(s, state) for s, state in states.items() if state is not Status.INCOMPLETE}
+    waiting = [spec for spec in specs if spec not in ended]
+    running: dict[RunSpec, _Worker] = {}
     try:
         while waiting or running:
             while waiting and len(running) < max(1, jobs):
                 spec = waiting.pop(0)
                 running[spec] = _start(spec, runs, plugins)
-            for spec, process in list(running.items()):
-                if process.poll() is not None:
-                    ended[spec] = _outcome(spec, runs, process)
+            for spec, worker in list(running.items()):
+                if worker.process.poll() is not None:
+                    ended[spec] = _outcome(spec, runs, worker)
                     del running[spec]
             watch(list(running))
             if running:
                 time.sleep(POLL_SECONDS)
     finally:
-        for process in running.values():
-            process.kill()
-            process.wait()
+        for worker in running.values():
+            worker.process.kill()
+            worker.process.wait()
     return [ended[spec] for spec in specs]
 
 
-def _start(spec: RunSpec, runs: Path, plugins: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(spec: RunSpec, runs: Path, plugins: Sequence[str]) -> _Worker:
     task = {
         "method": spec.method,
         "seed": spec.seed,
@@ -89,25 +101,29 @@ def _start(spec: RunSpec, runs: Path, plugins: Sequence[str]) -> subprocess.Pope
         "MKL_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "false",
     }
+    errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the worker)
     process = subprocess.Popen(
         [sys.executable, "-m", "harness.launch.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stderr=errors,
         env=environment,
     )
     assert process.stdin is not None
-    process.stdin.write(json.dumps(task).encode() + b"\n")
-    process.stdin.flush()  # and left open: its end is how the worker learns of ours
-    return process
+    with contextlib.suppress(BrokenPipeError):  # it died at once; its exit code says so
+        process.stdin.write(json.dumps(task).encode() + b"\n")
+        process.stdin.flush()  # and left open: its end is how the worker learns of ours
+    return _Worker(process, errors)
 
 
-def _outcome(spec: RunSpec, runs: Path, process: subprocess.Popen[bytes]) -> Outcome:
-    assert process.stderr is not None
-    lines = process.stderr.read().decode(errors="replace").strip().splitlines()
-    process.stderr.close()
+def _outcome(spec: RunSpec, runs: Path, worker: _Worker) -> Outcome:
+    process = worker.process
+    worker.errors.seek(0)
+    lines = worker.errors.read().decode(errors="replace").strip().splitlines()
+    worker.errors.close()
     if process.stdin is not None:
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
     status = spec.folder(runs).status
     if process.returncode == 0:
         return Outcome(spec, status)
@@ -126,7 +142,7 @@ def work() -> int:
         spec = RunSpec(task["method"], task["seed"], config, tuple(task["passed"]))
         _execute_patiently(spec, Path(task["runs"]))
     except HarnessError as error:
-        print(error, file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         return error.exit_code
     return 0
 

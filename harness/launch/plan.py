@@ -21,8 +21,8 @@ def tokens_at_most(config: RunConfig) -> dict[str, int]:
     per_iteration = {
         "proposer rollouts": p.steps * rollouts * p.max_new_tokens,
         "reward votes": p.steps * rollouts * v.n * v.max_new_tokens,
-        "curriculum": c.questions * p.max_new_tokens,
-        "label votes": c.questions * v.n * v.max_new_tokens,
+        "curriculum": c.max_rounds * c.questions * p.max_new_tokens,
+        "label votes": c.max_rounds * c.questions * v.n * v.max_new_tokens,
         "solver rollouts": s.steps * s.prompts_per_step * s.group_size * s.max_new_tokens,
     }
     return {name: tokens * config.iterations for name, tokens in per_iteration.items()}

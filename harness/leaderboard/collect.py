@@ -159,7 +159,9 @@ def _read_base(
     path = store.evaluation(0)
     if not path.exists():
         if manifest.evaluates:
-            raise HarnessError(f"{path}: missing; resume the run or leave its folder out")
+            raise HarnessError(
+                f"{path}: missing; remove the run's folder and run again, or leave it out"
+            )
         return None, "", ""
     frame = schema.read_evaluation(path)
     columns = [*schema.EVAL_KEYS, "group", "score", "truncated", "verdict"]
@@ -174,7 +176,8 @@ def _check_footer(path: Path) -> None:
         pd.read_parquet(path, columns=[])  # reads the footer only
     except Exception as error:  # pyarrow raises several kinds
         raise HarnessError(
-            f"{path}: truncated or corrupt parquet; resume the run or leave its folder out"
+            f"{path}: truncated or corrupt parquet; remove the run's folder and run again, or "
+            "leave it out"
         ) from error
 
 

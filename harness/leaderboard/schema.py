@@ -82,7 +82,9 @@ def read_record(path: Path, kind: TypeAdapter[T]) -> T:
     try:
         return kind.validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise HarnessError(f"{path}: missing; resume the run or leave its folder out") from None
+        raise HarnessError(
+            f"{path}: missing; remove the run's folder and run again, or leave it out"
+        ) from None
     except OSError as error:
         raise HarnessError(f"{path}: not readable ({error.strerror})") from error
     except ValidationError as error:

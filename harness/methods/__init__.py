@@ -3,7 +3,15 @@
 from harness.methods.base import Curriculum, HookContext, Method, MethodParams, Pool
 from harness.methods.batch import RolloutBatch, RolloutTools
 from harness.methods.compose import Composite
-from harness.methods.registry import MethodEntry, build, entries, get, load_plugin, register
+from harness.methods.registry import (
+    MethodEntry,
+    build,
+    entries,
+    get,
+    load_plugin,
+    plugin_hash,
+    register,
+)
 
 __all__ = [
     "Composite",
@@ -19,5 +27,6 @@ __all__ = [
     "entries",
     "get",
     "load_plugin",
+    "plugin_hash",
     "register",
 ]

@@ -7,6 +7,7 @@ Sources: the packages named by the entry-point group ``harness.methods`` (the sh
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -29,8 +30,12 @@ from harness.methods.compose import Composite
 GROUP = "harness.methods"
 SHIPPED = "baselines"
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_COMMA = re.compile(r",(?![^\[]*\])")
+"""A comma that isn't inside a list such as ``[digits, format]``."""
 _ENTRIES: dict[str, MethodEntry] = {}
 _LOADED: set[str] = set()
+_PLUGINS: dict[str, str] = {}
+"""Modules of plugin files, and the hash of what was imported."""
 
 M = TypeVar("M", bound=type[Method])
 
@@ -112,8 +117,11 @@ def load_plugin(path: str | Path) -> list[str]:
     if not file.is_file():
         raise HarnessError(f"--plugin {path}: no such file")
     _load_packages()
-    before = set(_ENTRIES)
-    module_name = f"harness_plugin_{file.stem}"
+    before = dict(_ENTRIES)
+    source = file.read_bytes()
+    # Two files of one name in different folders are two modules.
+    place = hashlib.sha256(str(file).encode()).hexdigest()[:8]
+    module_name = f"harness_plugin_{file.stem}_{place}"
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
         raise HarnessError(f"--plugin {path}: not a Python file")
@@ -121,15 +129,25 @@ def load_plugin(path: str | Path) -> list[str]:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except HarnessError:
-        raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        _ENTRIES.clear()  # a file that fails half-way leaves nothing behind
+        _ENTRIES.update(before)
+        if isinstance(error, HarnessError):
+            raise
         raise HarnessError(f"--plugin {path}: {type(error).__name__}: {error}") from error
-    added = sorted(set(_ENTRIES) - before)
+    added = sorted(set(_ENTRIES) - set(before))
     if not added:
         raise HarnessError(f"--plugin {path}: registers no method; decorate one with @register")
     _LOADED.add(str(file))
+    _PLUGINS[module_name] = hashlib.sha256(source).hexdigest()[:16]
     return added
+
+
+def plugin_hash(spec: str) -> str | None:
+    """Identifies the plugin files that an entry's methods came from; None without any."""
+    modules = {get(part.strip().partition(":")[0]).cls.__module__ for part in spec.split("+")}
+    found = sorted(_PLUGINS[m] for m in modules if m in _PLUGINS)
+    return "+".join(found) or None
 
 
 def entries() -> list[MethodEntry]:
@@ -188,13 +206,17 @@ def build(spec: str) -> tuple[Method, str]:
 def _canonical(name: str, method: Method) -> str:
     values = method.params.model_dump(mode="json")
     defaults = method.Params().model_dump(mode="json")
-    changed = [f"{k}={values[k]}" for k in sorted(values) if values[k] != defaults[k]]
+    changed = [
+        f"{k}={'null' if values[k] is None else values[k]}"
+        for k in sorted(values)
+        if values[k] != defaults[k]
+    ]
     return f"{name}:{','.join(changed)}" if changed else name
 
 
 def _parse_params(name: str, text: str) -> dict[str, Any]:
     params: dict[str, Any] = {}
-    for item in filter(None, text.split(",")):
+    for item in filter(None, _COMMA.split(text)):
         key, found, value = item.partition("=")
         if not found:
             raise HarnessError(f"method {name}: {item!r}: expected key=value")

@@ -12,7 +12,7 @@ from harness.ledger import Ledger
 from harness.methods.base import Curriculum, Pool
 from harness.phases.workbench import Votes, Workbench, sample, vote
 from harness.policy import Policy
-from harness.roles import Proposal, parse_proposal, proposer_messages, render
+from harness.roles import Proposal, parse_proposal, proposer_messages, render, special_tokens
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _generate(
     """One round of raw proposals, batch by batch; a mask is drawn anew for each batch."""
     config = bench.config.curriculum
     engine = bench.engine(proposer)
-    special = bench.tokenizer.all_special_tokens
+    special = special_tokens(bench.tokenizer)
     found: list[tuple[Proposal, bool, int]] = []
     batches = -(-config.questions // config.batch_size)
     for b in range(batches):

@@ -12,7 +12,13 @@ from harness.phases.stage import Stage
 from harness.phases.workbench import Workbench, extra_rollouts, sample, vote
 from harness.policy import Policy
 from harness.repetition import bleu_cluster_share
-from harness.roles import parse_proposal, proposer_messages, proposer_reward, render
+from harness.roles import (
+    parse_proposal,
+    proposer_messages,
+    proposer_reward,
+    render,
+    special_tokens,
+)
 
 
 def train_proposer(bench: Workbench, t: int, proposer: Policy, solver: Policy) -> dict[str, float]:
@@ -54,7 +60,7 @@ def score(
     bench: Workbench, ctx: HookContext, solver: Engine, batch: RolloutBatch, ledger: Ledger
 ) -> RolloutBatch:
     """Parse the proposals, let the solver vote on the valid ones, and reward them all."""
-    special = bench.tokenizer.all_special_tokens
+    special = special_tokens(bench.tokenizer)
     batch.proposals = [parse_proposal(x, bench.config.roles, special) for x in batch.texts]
     asked = [i for i, p in enumerate(batch.proposals) if p.valid]
     questions = [str(batch.proposals[i].question) for i in asked]

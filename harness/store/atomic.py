@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import SafetensorError
 
 from harness.errors import HarnessError
 
@@ -23,9 +24,10 @@ PARTIAL = ".partial"
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors has its own name for a full disk
+        reason = getattr(error, "strerror", None) or error
         raise HarnessError(
-            f"cannot write {path}: {error.strerror or error}; free space or fix permissions, then "
+            f"cannot write {path}: {reason}; free space or fix permissions, then "
             "run the same command again: finished work is kept"
         ) from error
 

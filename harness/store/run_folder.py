@@ -20,6 +20,15 @@ from harness.store.atomic import write_json
 from harness.store.files import read_json
 
 SCHEMA = 1
+_MUST_AGREE = {
+    "method": "method",
+    "seed": "seed",
+    "config_hash": "configuration",
+    "base_model_hash": "base model",
+    "data_hashes": "set of evaluation items",
+    "plugin_hash": "version of the method's file",
+}
+"""Fields of the manifest in which a run and what is resumed in its folder must not differ."""
 
 
 class Status(StrEnum):
@@ -57,7 +66,10 @@ class RunFolder:
     @classmethod
     def named(cls, runs: Path, method: str, profile: str, seed: int, digest: str) -> RunFolder:
         """The folder of a run under ``runs``."""
-        safe = re.sub(r"[^A-Za-z0-9_.+=,-]", "_", method.replace(":", "-"))[:80]
+        plain = method.replace(":", "-")
+        safe = re.sub(r"[^A-Za-z0-9_.+=,-]", "_", plain)[:80]
+        if safe != plain:  # what the name can't hold must not make two entries one folder
+            safe = f"{safe}-{hashlib.sha256(method.encode()).hexdigest()[:8]}"
         return cls(runs / f"{safe}-{profile}-s{seed}-{digest[:8]}")
 
     def __str__(self) -> str:
@@ -91,24 +103,25 @@ class RunFolder:
         try:
             return Status(read_json(self.done_path)["status"])
         except (KeyError, TypeError, ValueError):
-            raise HarnessError(f"{self.done_path}: no valid status; remove it and resume") from None
+            raise HarnessError(
+                f"{self.done_path}: no valid status; remove it and run the same command again"
+            ) from None
 
     def open(self, manifest: dict[str, Any]) -> None:
         """Create the folder, or check that an existing one was made by the same configuration.
 
         Raises:
-            HarnessError: the folder belongs to another configuration.
+            HarnessError: the folder belongs to another method, configuration or base model.
         """
         if self.manifest_path.exists():
             existing = read_json(self.manifest_path)
-            if existing.get("config_hash") != manifest["config_hash"]:
-                raise HarnessError(
-                    f"{self.path}: made with another configuration; choose another --runs folder"
-                )
-            if existing.get("base_model_hash") != manifest["base_model_hash"]:
-                raise HarnessError(
-                    f"{self.path}: the base model has changed since; choose another --runs folder"
-                )
+            existing = existing if isinstance(existing, dict) else {}
+            for key, what in _MUST_AGREE.items():
+                if existing.get(key) != manifest.get(key):
+                    raise HarnessError(
+                        f"{self.path}: made with another {what}; choose another --runs folder, "
+                        "or remove this one"
+                    )
             return
         write_json(self.manifest_path, manifest)
 
@@ -153,8 +166,12 @@ class RunFolder:
         """Append a line to ``events.jsonl`` (progress and timings; not a result)."""
         line = json.dumps({"time": round(time.time(), 3), "event": kind, **fields}, sort_keys=True)
         try:
-            with open(self.path / "events.jsonl", "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            with open(self.path / "events.jsonl", "a+b") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(0, end - 1))
+                # A kill may have cut the last line: what follows must not be lost with it.
+                torn = b"\n" if end and file.read(1) != b"\n" else b""
+                file.write(torn + line.encode() + b"\n")
         except OSError as error:
             raise HarnessError(
                 f"cannot write {self.path}/events.jsonl: {error.strerror}; free space, then run "
@@ -173,6 +190,12 @@ class RunFolder:
             except ValueError:
                 continue
         return [e for e in found if isinstance(e, dict)]
+
+    def restart(self) -> None:
+        """Drop all that an unfinished run has made, its manifest first."""
+        self.manifest_path.unlink(missing_ok=True)
+        self.discard("iterations")
+        self.discard("eval")
 
     def discard(self, *parts: str) -> None:
         """Remove a sub-folder, if present."""

@@ -20,7 +20,7 @@ PER_TOPIC: Final = 50
 
 
 def items(seed: int = SEED, per_topic: int = PER_TOPIC) -> list[dict[str, str | int]]:
-    """The test items, in topic order; question texts are distinct.
+    """The test items, topics in turn, so that the head of the file is balanced; texts distinct.
 
     Where a topic has fewer reserved problems than items (tier 1), a problem recurs in other words.
     """
@@ -44,7 +44,7 @@ def items(seed: int = SEED, per_topic: int = PER_TOPIC) -> list[dict[str, str | 
                     "tier": problem.tier,
                 }
             )
-    return out
+    return sorted(out, key=lambda item: str(item["id"]).rsplit("-", 1)[1])  # stable
 
 
 def text() -> str:

@@ -45,7 +45,7 @@ ERROR_RATE: Final = {
     "list": 0.18,
 }
 ERROR_GROWTH: Final = 0.02
-TIER_SHARE: Final = (0.50, 0.42, 0.08, 0.0)  # of the solver's rows
+TIER_SHARE: Final = (0.55, 0.41, 0.04, 0.0)  # of the solver's rows
 PROPOSER_SHARE: Final = 0.55
 # BPE-dropout of a proposer row, drawn uniformly: half of the rows have none
 DROPOUTS: Final = (0.0, 0.0, 0.0, 0.05, 0.1, 0.15)
@@ -181,7 +181,7 @@ def save(
     copy.generation_config.do_sample = True
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         copy.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
+        tk.save(tokenizer, Path(scratch))
         for path in Path(scratch).iterdir():
             path.chmod(0o644)
             path.replace(folder / path.name)
@@ -250,7 +250,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=BASE)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=1900)
     parser.add_argument("--rows", type=int, default=128, help="sequences a step")
     parser.add_argument("--micro", type=int, default=32, help="sequences a micro-batch")
     parser.add_argument("--seed", type=int, default=SEED)

@@ -12,6 +12,7 @@ import re
 import string
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -52,11 +53,25 @@ def build(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         pad_token=PAD,
         eos_token=EOS,
         unk_token=UNK,
+        additional_special_tokens=list(SPECIAL[3:]),
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
         model_max_length=256,
         padding_side="left",
     )
+
+
+def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the tokenizer's files, in names that transformers 4 (and so vLLM) reads too."""
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config.pop("backend", None)
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    extra = config.pop("extra_special_tokens", None)
+    if extra:
+        config["additional_special_tokens"] = extra
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def protected_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:

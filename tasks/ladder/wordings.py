@@ -145,6 +145,23 @@ STEPS: Final[dict[str, tuple[str, ...]]] = {
     for name, cores in _CORES.items()
 }
 
+# Sensible mixtures that the generator never writes but a model does: the parser reads them too.
+ALSO_READ: Final[dict[str, tuple[str, ...]]] = {
+    "gain": (
+        "{name} {has} <a> {thing} {and} <b> {more} {put}",
+        "{name} {has} <a> {thing} {and} <b> {more} {come}",
+        "{box} {contains} <a> {thing} {and} <b> {more} {come}",
+        "<a> {thing} {wait} {and} <b> {more} {come}",
+    ),
+    "lose": (
+        "{name} {had} <a> {thing} {but} <b> {flew}",
+        "{name} {had} <a> {thing} {but} <b> {used}",
+        "<a> {being} {stood} {but} <b> {gone}",
+        "{from} <a> {thing} <b> {gone}",
+    ),
+    **{n: tuple("{then} " + core + " {now}" for core in cores) for n, cores in _CORES.items()},
+}
+
 # The ask clause, the same for every topic; a question mark follows.
 ASK: Final[tuple[str, ...]] = (
     "how many {left}",

@@ -21,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from tasks.ladder.wordings import ASK, SLOTS, STEPS, STORIES
+from tasks.ladder.wordings import ALSO_READ, ASK, SLOTS, STEPS, STORIES
 
 TIERS: Final = (1, 2, 3, 4)
 TOPICS: Final[tuple[str, ...]] = tuple(f"{s}-{t}" for t in TIERS for s in STORIES)
@@ -231,8 +231,11 @@ def _compile(template: str) -> re.Pattern[str]:
 
 
 _PATTERNS: Final[tuple[tuple[str, str, tuple[re.Pattern[str], ...]], ...]] = (
-    *(("story", name, tuple(map(_compile, texts))) for name, texts in STORIES.items()),
-    *(("step", name, tuple(map(_compile, texts))) for name, texts in STEPS.items()),
+    *(
+        (kind, name, tuple(map(_compile, (*texts, *ALSO_READ.get(name, ())))))
+        for kind, clauses in (("story", STORIES), ("step", STEPS))
+        for name, texts in clauses.items()
+    ),
     ("ask", "ask", tuple(map(_compile, ASK))),
 )
 

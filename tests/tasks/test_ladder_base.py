@@ -75,6 +75,7 @@ def test_format_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     text = "<question>how many are there?</question>\\boxed{14}"
     ids = [*tokenizer.encode(text), tokenizer.eos_token_id]
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    assert set(tokenizer.all_special_tokens) == set(tk.SPECIAL)
     assert len({tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id}) == 3
 
 

@@ -15,7 +15,7 @@ from tasks.ladder.checker import LadderChecker
 from tasks.ladder.heldout import TEST, items, text
 from tasks.ladder.pretrain import Sampler, corpus, error_rate
 from tasks.ladder.tokenizer import build
-from tasks.ladder.wordings import ASK, SLOTS, STEPS, STORIES
+from tasks.ladder.wordings import ALSO_READ, ASK, SLOTS, STEPS, STORIES
 from tasks.ladder.world import (
     MAX_CHARS,
     OTHER,
@@ -36,6 +36,7 @@ from tasks.ladder.world import (
 TEMPLATES = [
     *(("story", name, t) for name, texts in STORIES.items() for t in texts),
     *(("step", name, t) for name, texts in STEPS.items() for t in texts),
+    *(("story" if n in STORIES else "step", n, t) for n, texts in ALSO_READ.items() for t in texts),
     *(("ask", "ask", t) for t in ASK),
 ]
 

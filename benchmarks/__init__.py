@@ -1,0 +1,1 @@
+"""Measurements: speed, memory, coverage. Never part of the tests."""
