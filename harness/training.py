@@ -58,6 +58,7 @@ class GrpoTrainer:
             stage.clip_low, stage.clip_high, stage.dual_clip, stage.kl_coef
         )
         self.nonfinite_in_a_row = 0
+        self.moved = False
 
     def update(self, batch: RolloutBatch, method: Method, ctx: HookContext) -> dict[str, float]:
         """All optimiser updates on one scored batch.
@@ -75,7 +76,8 @@ class GrpoTrainer:
         tokens = batch.tokens
         mask = tokens.response_mask
         old, entropy = self._scan(self.policy, tokens)
-        ref = self._scan(self.reference, tokens)[0] if self.coefficients.kl else old
+        apart = self.moved and self.coefficients.kl  # until then the reference is the policy
+        ref = self._scan(self.reference, tokens)[0] if apart else old
         values, flat = group_advantages(batch.rewards.total, batch.group_id)
         base = torch.as_tensor(values, dtype=torch.float32)[None, :, None] * mask[None]
         advantages, blend = method.advantage(ctx, batch, base, torch.ones(1, len(batch)))
@@ -90,7 +92,7 @@ class GrpoTrainer:
             "truncated": float(batch.rollouts.truncated.float().mean()),
             "response_tokens": float(mask.sum() / len(batch)),
             **self._gap(batch, old),
-            **self._support(tokens, old),
+            **(self._support(tokens, old) if ctx.step == 0 else {}),
             **{f"reward/{k}": float(v.mean()) for k, v in batch.rewards.components.items()},
         }
         totals = {"clipped": 0.0, "tokens": 0.0, "grad_norm": 0.0, "updates": 0.0, "skipped": 0.0}
@@ -136,7 +138,7 @@ class GrpoTrainer:
         }
 
     def _support(self, tokens: TokenBatch, old: Tensor) -> dict[str, float]:
-        """How hard a mask bites: tokens kept, and the unmasked policy's mass on them."""
+        """How hard a mask bites (a stage's first step): tokens kept, unmasked mass on them."""
         mask = tokens.mask
         if mask is None:
             return {}
@@ -207,6 +209,7 @@ class GrpoTrainer:
         self.nonfinite_in_a_row = 0
         if parameters:
             self.optimizer.step()
+            self.moved = True
             totals["grad_norm"] += float(norm)
             totals["updates"] += 1
 
@@ -275,6 +278,7 @@ class GrpoTrainer:
             full["state"].setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict(full)
         self.nonfinite_in_a_row = record["nonfinite_in_a_row"]
+        self.moved = bool(full["state"])
         self.coefficients = Coefficients(**record["coefficients"])
         return int(record["step"]) + 1, record["extra"]
 
