@@ -22,9 +22,9 @@ BOTH = ["ladder", "ladder_sampled"]
 def test_rows_of_a_perfect_engine(tasks_folder: Path, right_engine: LookupEngine) -> None:
     rows = Evaluator(BOTH, tasks_folder).evaluate(right_engine, seed=1)
     assert tuple(rows.columns) == EVAL_COLUMNS
-    assert len(rows) == len(ITEMS) * (1 + 4)
+    assert len(rows) == len(ITEMS) * (1 + 2)
     assert set(rows["task"]) == {"ladder"}
-    assert rows.groupby("mode").size().to_dict() == {"greedy": 6, "sampled": 24}
+    assert rows.groupby("mode").size().to_dict() == {"greedy": 6, "sampled": 12}
     assert rows["score"].eq(1).all()
     assert rows["verdict"].eq("correct").all()
     assert rows["answer"].tolist()[:6] == [item["answer"] for item in ITEMS]
@@ -32,9 +32,9 @@ def test_rows_of_a_perfect_engine(tasks_folder: Path, right_engine: LookupEngine
     assert not rows["truncated"].any()
     assert rows["n_tokens"].tolist()[0] == len("so \\boxed{0}") + 1
     sampled = rows[rows["mode"] == "sampled"]
-    assert sampled["sample"].tolist() == [0, 1, 2, 3] * 6
+    assert sampled["sample"].tolist() == [0, 1] * 6
     keys = [key for _, key, params in right_engine.calls if params.temperature > 0]
-    assert len(set(keys)) == 24
+    assert len(set(keys)) == 12
 
 
 def test_prompt_is_the_chat_the_solver_is_trained_on(
@@ -142,7 +142,7 @@ def test_a_sample_depends_neither_on_limit_nor_on_batches(
     )
     same = whole[(whole["mode"] == "sampled") & (whole["doc_id"] < 2)].reset_index(drop=True)
     assert_frame_equal(few, same)
-    assert seen == [(3, 8), (6, 8), (8, 8)]
+    assert seen == [(3, 4), (4, 4)]
 
 
 def test_hashes_follow_content_not_place(tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ def test_hashes_follow_content_not_place(tmp_path: Path) -> None:
 
 def test_n_responses(tasks_folder: Path) -> None:
     evaluator = Evaluator(BOTH, tasks_folder)
-    assert evaluator.n_responses() == 6 * 5
-    assert evaluator.n_responses(limit=2) == 2 * 5
+    assert evaluator.n_responses() == 6 * 3
+    assert evaluator.n_responses(limit=2) == 2 * 3
 
 
 def _bad(field: str, value: Any) -> list[dict[str, Any]]:
