@@ -179,6 +179,7 @@ def test_base_rows_average_over_different_evaluations_only(tmp_path: Path) -> No
     frame = build(collect(folders), "rzero")
     assert row(frame, "base", GREEDY)["n_seeds"] == 2
     assert row(frame, "base", GREEDY)["mean"] == 0.5
+    assert math.isnan(row(frame, "base", GREEDY)["ci_low"])  # trained once, whatever was sampled
     assert row(frame, "base", "solver/ladder/1/greedy")["mean"] == 0.75
 
 

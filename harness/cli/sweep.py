@@ -139,7 +139,7 @@ def publish(
         else:
             console = Console()
             if not console.is_terminal:  # a log has room
-                console = Console(width=120)
+                console = Console(width=140)
             console.print(boards.terminal_table(board))
             control = configs[own[0]].control
             if control and control not in set(board["method"]):

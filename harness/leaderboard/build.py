@@ -175,7 +175,8 @@ def _base_rows(runs: list[Run], baseline: str | None, level: float) -> Rows:
     """The base model's accuracies, over its *different* evaluations.
 
     All runs start from the same weights, so equal evaluations are one; they differ where a run's
-    seed entered the sampling.
+    seed entered the sampling. No interval: the unit of replication is the training run, and the
+    base was trained once.
     """
     distinct: dict[str, Run] = {}
     for run in sorted(runs, key=lambda r: (r.manifest.seed, r.key)):
@@ -189,9 +190,8 @@ def _base_rows(runs: list[Run], baseline: str | None, level: float) -> Rows:
         values = [(r.manifest.seed, (r.base or {}).get(metric)) for r in distinct.values()]
         known = [(seed, v) for seed, v in values if v is not None]
         row = _row((metric, FINAL), {}, {}, level)
-        ours = t_interval([v for _, v in known], level)
-        row |= {"n_seeds": ours.n, "seeds": ";".join(str(seed) for seed, _ in known)}
-        row |= {"mean": ours.mean, "ci_low": ours.low, "ci_high": ours.high, "p_holm": None}
+        row |= {"n_seeds": len(known), "seeds": ";".join(str(seed) for seed, _ in known)}
+        row |= {"mean": t_interval([v for _, v in known], level).mean, "p_holm": None}
         rows.append({**shared, **row})
     return rows
 
