@@ -13,7 +13,7 @@ from harness.engines.torch_engine import TorchEngine
 from harness.policy import Policy
 from harness.rng import keys64
 from harness.roles import parse_proposal, proposer_messages, render, solver_messages
-from harness.session import resolve
+from harness.run import resolve
 
 QUESTIONS, VOTES = 32, 10
 

@@ -30,7 +30,7 @@ ORDER = (
     "evaluation",
     "phases",
     "coevolution",
-    "session",
+    "run",
     "statistics",
     "leaderboard",
     "report",

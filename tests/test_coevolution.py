@@ -17,7 +17,7 @@ from harness.engines.torch_engine import TorchEngine
 from harness.errors import HarnessError
 from harness.evaluation.runner import EVAL_COLUMNS
 from harness.methods import load_plugin, registry
-from harness.session import execute
+from harness.run import execute
 from harness.store import RunFolder, Status, read_json, read_parquet
 
 PLUGIN = '''

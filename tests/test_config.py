@@ -10,7 +10,7 @@ import yaml
 from harness.config import RunConfig, list_profiles, load_config
 from harness.config.profiles import PROFILES
 from harness.errors import HarnessError
-from harness.session import RunSpec
+from harness.run import RunSpec
 from harness.store.run_folder import config_hash
 
 MINIMAL = """

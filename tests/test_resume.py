@@ -15,7 +15,7 @@ import tiny_run
 
 from harness.cli import main
 from harness.rng import stream
-from harness.session import RunSpec, execute
+from harness.run import RunSpec, execute
 from harness.store import RunFolder, Status
 
 STEPS = ("proposer.steps=3", "solver.steps=3")

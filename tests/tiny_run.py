@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import load_config
-from harness.session import RunSpec, execute
+from harness.run import RunSpec, execute
 from harness.store import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from harness.launch.progress import fraction_done
-from harness.session import RunSpec
+from harness.run import RunSpec
 from harness.store import Status
 
 

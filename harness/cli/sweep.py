@@ -19,7 +19,7 @@ from harness.errors import HarnessError, one_line
 from harness.launch import Outcome, launch
 from harness.launch.plan import print_plan
 from harness.methods import build, load_plugin
-from harness.session import RunSpec, check_inputs, check_version, load_spec
+from harness.run import RunSpec, check_inputs, check_version, load_spec
 from harness.store import RunFolder, Status
 
 _MOST_SEEDS = 10_000

@@ -22,7 +22,7 @@ from typing import IO, Any
 from harness.config.schema import RunConfig
 from harness.errors import HarnessError, RunLockedError, one_line
 from harness.methods import load_plugin
-from harness.session import RunSpec, execute
+from harness.run import RunSpec, execute
 from harness.store import Status
 
 POLL_SECONDS = 0.5

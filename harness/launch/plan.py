@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config.schema import RunConfig
-from harness.session import RunSpec
+from harness.run import RunSpec
 from harness.store import Status, read_json
 
 

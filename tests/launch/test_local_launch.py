@@ -20,7 +20,7 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.launch import launch
 from harness.methods import load_plugin, registry
-from harness.session import execute
+from harness.run import execute
 from harness.store import Status
 
 SMALL = ("iterations=1", "solver.steps=1")
