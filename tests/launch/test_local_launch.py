@@ -141,6 +141,15 @@ def test_an_unreadable_model_blocks_nothing_once_it_is_mended(tmp_path: Path) ->
     assert (outcome.status, outcome.exit_code) == (Status.COMPLETED, 0)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A job in the background ignores SIGINT, and its children inherit that: undo it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_stopped_by_hand_and_resumed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     spec = tiny_run.spec("rzero")
     runs = tmp_path / "runs"
