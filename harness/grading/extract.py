@@ -3,6 +3,10 @@ r"""The final answer of a response: the content of its last complete ``\boxed{..
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: An answer longer than this (characters) is no answer: no benchmark's gold comes near it, and it
 #: bounds what a hostile response can make the parser read.
@@ -25,6 +29,17 @@ def extract_answer(response: str) -> str | None:
 
     Give it the response alone: prompts may carry boxes of their own.
     """
+    answer = ""
+    for _, _, content in extract_boxes(response):
+        answer = content
+    return answer if 0 < len(answer) <= MAX_ANSWER_CHARS else None
+
+
+def extract_boxes(response: str) -> Iterator[tuple[int, int, str]]:
+    """Every complete box as (start, end, stripped content), in the order in which they close.
+
+    A content of more than ``MAX_ANSWER_CHARS`` characters comes back as some text that is longer.
+    """
     stack: list[int] = []  # content start of an open box, -1 for any other open brace
     last: tuple[int, int, str] | None = None  # box start, box end, content
     box_starts: dict[int, int] = {}  # content start -> box start
@@ -36,15 +51,12 @@ def extract_answer(response: str) -> str | None:
             start = stack.pop()
             if start >= 0:
                 last = _close(response, start, match.start(), box_starts.pop(start), last)
+                yield last
         elif token == "{":
             stack.append(-1)
         elif token[-1] == "{" and len(token) > 2:
             stack.append(match.end())
             box_starts[match.end()] = match.start()
-    if last is None:
-        return None
-    answer = last[2]
-    return answer if 0 < len(answer) <= MAX_ANSWER_CHARS else None
 
 
 def _close(

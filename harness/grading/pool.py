@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Self
 
 import harness
 from harness.errors import HarnessError
-from harness.grading.equivalence import decide_exactly
+from harness.grading.equivalence import Tolerance, decide_exactly, decide_graded
 from harness.grading.extract import MAX_ANSWER_CHARS
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ JOBS_PER_WORKER = 5_000
 #: Verdicts kept in memory.
 CACHE_SIZE = 50_000
 
-_Job = tuple[str, str, str]  # op ("grade", "same", "probe"), first, second
+#: Op ("grade", "same", "probe"), first, second, relative and absolute tolerance.
+_Job = tuple[str, str, str, float, float]
 
 
 class Verdict(StrEnum):
@@ -113,23 +114,38 @@ class Grader:
         """Process ids of the living workers; empty until one was needed."""
         return [w.process.pid for w in self._workers]
 
-    def grade(self, *, gold: Sequence[str], pred: Sequence[str | None]) -> list[Verdict]:
+    def grade(
+        self,
+        *,
+        gold: Sequence[str],
+        pred: Sequence[str | None],
+        rel_tol: float = 0.0,
+        abs_tol: float = 0.0,
+    ) -> list[Verdict]:
         """Verdicts on predictions against gold answers, in order.
 
         Both hold answers as ``extract_answer`` returns them; a prediction of None or of white
         space is ``no_answer``. ``timeout`` means that nothing was decided within the limits.
-        Raises ValueError on different lengths, HarnessError if no worker can be started.
+        Numbers (also inside lists) count as equal within ``max(rel_tol * larger magnitude,
+        abs_tol)``. Raises ValueError on different lengths, HarnessError on a negative tolerance or
+        if no worker can be started.
         """
+        if not (0 <= rel_tol < 1 and 0 <= abs_tol < float("inf")):
+            raise HarnessError(
+                f"grader: rel_tol={rel_tol}, abs_tol={abs_tol}: need 0 <= rel_tol < 1 and a finite "
+                "abs_tol >= 0"
+            )
+        tolerance = Tolerance(rel_tol, abs_tol)
         verdicts: list[Verdict | None] = []
         jobs: dict[int, _Job] = {}
         for i, (g, p) in enumerate(zip(gold, pred, strict=True)):
             if p is None or not p.strip():
                 verdicts.append(Verdict.NO_ANSWER)
                 continue
-            exact = decide_exactly(g, p)
+            exact = decide_graded(g, p, tolerance)
             verdicts.append(None if exact is None else _VERDICT["yes" if exact else "no"])
             if exact is None:
-                jobs[i] = ("grade", g, p)
+                jobs[i] = ("grade", g, p, rel_tol, abs_tol)
         replies = self._decide(list(jobs.values()))
         return [
             _VERDICT[replies[jobs[i]]] if verdict is None else verdict
@@ -140,12 +156,13 @@ class Grader:
         """Whether answers agree pair by pair; symmetric. A time-out means that they don't."""
         pairs = [(a, b) if a <= b else (b, a) for a, b in zip(first, second, strict=True)]
         exact = [decide_exactly(a, b) for a, b in pairs]
+        jobs: list[_Job] = [("same", a, b, 0.0, 0.0) for a, b in pairs]
         replies = self._decide(
-            [("same", a, b) for (a, b), known in zip(pairs, exact, strict=True) if known is None]
+            [job for job, known in zip(jobs, exact, strict=True) if known is None]
         )
         return [
-            replies[("same", a, b)] == "yes" if known is None else known
-            for (a, b), known in zip(pairs, exact, strict=True)
+            replies[job] == "yes" if known is None else known
+            for job, known in zip(jobs, exact, strict=True)
         ]
 
     def readable(self, answers: Sequence[str]) -> list[bool]:
@@ -154,7 +171,7 @@ class Grader:
         Asked before comparing every pair of a set, so that a hostile answer costs one deadline
         and not one for each neighbour.
         """
-        jobs: list[_Job] = [("probe", a, "") for a in answers]
+        jobs: list[_Job] = [("probe", a, "", 0.0, 0.0) for a in answers]
         fits = [len(a) <= MAX_ANSWER_CHARS for a in answers]
         replies = self._decide([job for job, ok in zip(jobs, fits, strict=True) if ok])
         return [ok and replies[job] == "yes" for job, ok in zip(jobs, fits, strict=True)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from harness.grading.equivalence import canonical
+from harness.grading.equivalence import canonical, decide_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +47,8 @@ def tally(votes: Sequence[Sequence[str | None]], grader: Grader) -> list[Tally]:
     by size, and ties fall to the shorter representative, then to the first in code-point order.
 
     Plain numbers are compared by value at the price of a hash; only other answers are compared
-    pairwise, all questions in one batch. An answer that the grader can't get through alone
-    (``Grader.readable``) agrees with its exact copies only.
+    pairwise, by the exact rules first and then all questions in one batch. An answer that the
+    grader can't get through alone (``Grader.readable``) agrees only with what the exact rules say.
     """
     answers = [[v.strip() or None if v is not None else None for v in row] for row in votes]
     links = _links(answers, grader)
@@ -56,31 +56,32 @@ def tally(votes: Sequence[Sequence[str | None]], grader: Grader) -> list[Tally]:
 
 
 def _links(answers: list[list[str | None]], grader: Grader) -> dict[frozenset[Hashable], bool]:
-    """Equivalence of every pair of keys of one question that needs the grader."""
-    texts: dict[str, None] = {}
-    per_question: list[list[tuple[Hashable, str]]] = []
+    """Equivalence of every pair of keys of one question that isn't a pair of numbers."""
+    links: dict[frozenset[Hashable], bool] = {}
+    asked: dict[frozenset[Hashable], tuple[str, str]] = {}
     for row in answers:
         # A key is compared by its shortest spelling, whatever the order of the votes.
         keys: dict[Hashable, str] = {}
         for answer in sorted({a for a in row if a is not None}, key=lambda t: (-len(t), t)):
             keys[canonical(answer)] = answer
-        if len(keys) < 2 or not any(isinstance(key, str) for key in keys):
-            continue
-        per_question.append(list(keys.items()))
-        texts.update((k, None) for k in keys if isinstance(k, str))
-    if not per_question:
-        return {}
-    readable = dict(zip(texts, grader.readable(list(texts)), strict=True))
-    pairs: dict[frozenset[Hashable], tuple[str, str]] = {}
-    for spelled in per_question:
-        usable = [(k, t) for k, t in spelled if not isinstance(k, str) or readable[k]]
-        for (key, text), (other, other_text) in combinations(usable, 2):
+        for (key, text), (other, other_text) in combinations(keys.items(), 2):
             if isinstance(key, str) or isinstance(other, str):
-                pairs[frozenset((key, other))] = (text, other_text)
+                known = decide_exactly(text, other_text)
+                if known is None:
+                    asked[frozenset((key, other))] = (text, other_text)
+                else:
+                    links[frozenset((key, other))] = known
+    if not asked:
+        return links
+    texts = list(dict.fromkeys(text for pair in asked.values() for text in pair))
+    unread = [t for t in texts if isinstance(canonical(t), str)]
+    readable = dict.fromkeys(texts, True)
+    readable |= dict(zip(unread, grader.readable(unread), strict=True))
+    asked = {key: (a, b) for key, (a, b) in asked.items() if readable[a] and readable[b]}
     same = grader.equivalent(
-        first=[a for a, _ in pairs.values()], second=[b for _, b in pairs.values()]
+        first=[a for a, _ in asked.values()], second=[b for _, b in asked.values()]
     )
-    return dict(zip(pairs, same, strict=True))
+    return links | dict(zip(asked, same, strict=True))
 
 
 def _tally_one(row: list[str | None], links: dict[frozenset[Hashable], bool]) -> Tally:

@@ -123,7 +123,7 @@ def test_workers_end_when_the_parent_is_killed(busy: bool) -> None:
     # The parent reports its worker's id, then (busy) hands it a job that never ends.
     code = (
         "import sys, time; from harness.grading import Grader; g = Grader(deadline_s=2.0);"
-        "g.grade(gold=['x'], pred=['y']); print(g.worker_pids[0], flush=True);"
+        "g.grade(gold=['x+1'], pred=['y']); print(g.worker_pids[0], flush=True);"
         + (f"g.grade(gold=['7'], pred=['{TOWER}'])" if busy else "time.sleep(60)")
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:

@@ -19,6 +19,18 @@ VOTES = st.lists(
             [
                 *("", " ", "1", "01", "1.0", "2", "-2", "1/2", "0.5", r"\frac12", r"\frac{2}{4}"),
                 *("x+1", "1+x", "x + 1", "x", "(1,2)", "(1, 2)", "4/2", r"\sqrt{4}", "}{", "cat"),
+                *("1,000", "1000", "1 000 cm", "50%", "50", r"\{1,2\}", r"\{2, 1\}", "1, 2", "X"),
+                *(
+                    r"\text{Cat}",
+                    "(A)",
+                    r"\text{A}",
+                    "x=1",
+                    r"\pm 1",
+                    "1,-1",
+                    "0.5 m",
+                    "11_2",
+                    "11",
+                ),
             ]
         ),
     ),
@@ -78,6 +90,11 @@ def test_equals_brute_force_in_any_order(
         (["12", "7"], "7", 0.5, (1, 0)),  # tie: the shorter
         (["9", "7"], "7", 0.5, (1, 0)),  # tie of one length: code-point order
         (["007", "7.0", "8", "8"], "8", 0.5, (1, 1, 0, 0)),
+        (["1,000", "$1000$", r"1{,}000", "10"], "1,000", 0.75, (0, 0, 0, 1)),
+        (["5 cm", "5", "5 kg"], "5", 1.0, (0, 0, 0)),  # transitive: the plain 5 joins them
+        (["5 cm", "5 kg"], "5 cm", 0.5, (0, 1)),
+        ([r"\text{Even}", "even", "EVEN", "odd"], "EVEN", 0.75, (0, 0, 0, 1)),
+        (["1/3", "0.333333"], "1/3", 0.5, (0, 1)),  # rounding is for grading alone
     ],
 )
 def test_table(
@@ -93,7 +110,7 @@ def test_table(
 def test_a_hostile_answer_costs_one_deadline_not_one_for_each_neighbour() -> None:
     votes = ["10^{10^{10^{10}}}", "x", "y", "x+1", "1+x", "x^2", "7"]
     with Grader(deadline_s=2.0) as pool:
-        pool.equivalent(first=["x"], second=["y"])  # warm
+        pool.equivalent(first=["x+1"], second=["y"])  # warm
         start = time.monotonic()
         (result,) = tally([votes], pool)
         assert time.monotonic() - start < 8.0
