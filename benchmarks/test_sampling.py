@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from harness.base import resolve
 from harness.config import load_config
 from harness.engines import SamplingParams
 from harness.engines.torch_engine import TorchEngine
 from harness.policy import Policy
 from harness.rng import keys64
 from harness.roles import parse_proposal, proposer_messages, render, solver_messages
-from harness.run import resolve
 
 QUESTIONS, VOTES = 32, 10
 

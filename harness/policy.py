@@ -6,8 +6,10 @@ recomputed in the backward pass, and under a shared mask only the kept rows of t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -85,21 +87,29 @@ class Policy:
 
     @classmethod
     def load(cls, path: str | Path, dtype: torch.dtype = torch.float32, **kwargs: Any) -> Policy:
-        """Load a folder or hub id; safetensors only, no remote code.
+        """Load a folder, hub id or GGUF file; no pickles, no remote code.
 
         Raises:
             HarnessError: model or tokenizer missing, unreadable or not made for each other.
         """
         transformers_logging.disable_progress_bar()
         tokenizer = load_tokenizer(path, **kwargs)
+        source, gguf = _source(path)
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                str(path), dtype=dtype, use_safetensors=True, trust_remote_code=False, **kwargs
+                source,
+                dtype=dtype,
+                use_safetensors=None if gguf else True,
+                trust_remote_code=False,
+                **gguf,
+                **kwargs,
             )
+            if gguf:
+                model = _plain(model)
         except Exception as error:
             raise HarnessError(
                 f"model {path}: cannot load the weights ({_first_line(error)}); "
-                "give a folder or hub id with config.json and safetensors"
+                "give a folder or hub id with config.json and safetensors, or a .gguf file"
             ) from error
         rows = model.get_input_embeddings().num_embeddings
         if len(tokenizer) > rows:
@@ -216,14 +226,17 @@ def _assert_kept(kept: Tensor) -> None:
 
 
 def load_tokenizer(path: str | Path, **kwargs: Any) -> Any:
-    """The tokenizer of a folder or hub id.
+    """The tokenizer of a folder, hub id or GGUF file.
 
     Raises:
         HarnessError: missing or unreadable.
     """
+    source, gguf = _source(path)
     hint = "the folder needs tokenizer.json and tokenizer_config.json"
+    if gguf:
+        hint = "the file is incomplete, or of a model that transformers can't read"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False, **kwargs)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **gguf, **kwargs)
     except Exception as error:
         raise HarnessError(
             f"model {path}: no usable tokenizer ({_first_line(error)}); {hint}"
@@ -232,6 +245,35 @@ def load_tokenizer(path: str | Path, **kwargs: Any) -> Any:
     if not tokenizer("a", add_special_tokens=False)["input_ids"]:
         raise HarnessError(f"model {path}: no usable tokenizer (it knows no text); {hint}")
     return tokenizer
+
+
+def _source(path: str | Path) -> tuple[str, dict[str, Any]]:
+    """What transformers loads: a folder or hub id, and the GGUF file's name if it is one.
+
+    Raises:
+        HarnessError: no such GGUF file, or the packages that read one are absent.
+    """
+    if Path(path).suffix != ".gguf":
+        return str(path), {}
+    if not Path(path).is_file():
+        raise HarnessError(f"model {path}: no such file")
+    if absent := [name for name in ("gguf", "accelerate") if find_spec(name) is None]:
+        raise HarnessError(
+            f"model {path}: reading GGUF needs {' and '.join(absent)}; "
+            "pip install 'coevolution-harness[gguf]'"
+        )
+    return str(Path(path).parent), {"gguf_file": Path(path).name}
+
+
+def _plain(model: Any) -> Any:
+    """A de-quantised GGUF model as an ordinary one: marked as quantised it can't be saved."""
+    config = copy.deepcopy(model.config)
+    del config.quantization_config
+    plain = type(model)(config).to(model.dtype)
+    plain.load_state_dict(model.state_dict())
+    plain.tie_weights()
+    plain.generation_config = model.generation_config
+    return plain
 
 
 def _logp_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

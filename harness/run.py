@@ -11,17 +11,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness import __version__
+from harness.base import ROOT, base_hash, base_label, find_base, read_warm_start, resolve
 from harness.checker import load_checker
 from harness.coevolution import Coevolution
 from harness.config.schema import RunConfig
 from harness.diversity.embedders import load_embedder
+from harness.diversity.topics import labelled_problems, load_topics
 from harness.errors import HarnessError
 from harness.evaluation.runner import Evaluator
 from harness.grading import Grader
@@ -31,24 +32,8 @@ from harness.phases.workbench import Workbench
 from harness.policy import Policy, load_tokenizer
 from harness.roles import format_strings
 from harness.store import RunFolder, Status, read_json, write_json
-from harness.store.run_folder import SCHEMA, config_hash, file_hash
-
-ROOT = Path(__file__).resolve().parents[1]
-"""Where ``harness``, ``baselines`` and ``tasks`` lie side by side, cloned or installed."""
-_PACKAGES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "numpy",
-    "lm-eval",
-    "math-verify",
-    "pandas",
-    "pyarrow",
-    "scikit-learn",
-    "sentence-transformers",
-    "vendi-score",
-    "scipy",
-)
+from harness.store.run_folder import SCHEMA, config_hash
+from harness.versions import package_versions
 
 
 @dataclass(frozen=True)
@@ -75,18 +60,6 @@ class RunSpec:
         return RunFolder.named(runs, self.method, self.config.profile, self.seed, self.digest)
 
 
-def resolve(path: str) -> Path:
-    """A path as given, or beside the installed packages.
-
-    Raises:
-        HarnessError: neither exists.
-    """
-    for candidate in (Path(path), ROOT / path):
-        if candidate.exists():
-            return candidate
-    raise HarnessError(f"{path}: not found here nor beside the installed package ({ROOT})")
-
-
 def execute(spec: RunSpec, runs: Path) -> Status:
     """Do a run, or what is left of it; a finished one is left as it is.
 
@@ -104,9 +77,10 @@ def execute(spec: RunSpec, runs: Path) -> Status:
         torch.set_num_threads(spec.config.threads)
         started = time.perf_counter(), time.process_time()
         method, canonical = build(spec.method)
-        base = _base_model(spec.config)
+        base = find_base(spec.config.model.path)
         load = partial(_load, spec.config)
         policy = load(base)
+        embedder = load_embedder(spec.config.diversity.embedder)
         with Grader(spec.config.grader_workers, spec.config.grader_deadline_s) as grader:
             bench = Workbench(
                 config=spec.config,
@@ -119,14 +93,12 @@ def execute(spec: RunSpec, runs: Path) -> Status:
                 ),
                 grader=grader,
                 checker=load_checker(spec.config.checker),
-                embedder=load_embedder(spec.config.diversity.embedder),
-                evaluator=Evaluator(
-                    spec.config.evaluation.tasks,
-                    include_path=resolve(spec.config.evaluation.include_path),
-                ),
+                embedder=embedder,
+                topics=load_topics(spec.config.diversity.topics, embedder),
+                evaluator=load_evaluator(spec.config),
                 parameters=policy.parameters,
             )
-            folder.open(_manifest(spec, canonical, base, bench))
+            folder.open(_manifest(spec, canonical, _describe(spec.config, base, policy), bench))
             folder.event("start", process=os.getpid())
             ending = Coevolution(bench, base, load).run()
         _record_cost(folder, started)
@@ -139,13 +111,17 @@ def check_inputs(config: RunConfig) -> None:
     """Check what needs no training to check, before anything is written.
 
     Raises:
-        HarnessError: no base model, tokenizer, checker or folder of tasks.
+        HarnessError: no base model, tokenizer or checker; an unknown task or set of topics, or one
+            without its data.
     """
-    base = _base_model(config)
+    base = find_base(config.model.path)
     if base.exists():
         load_tokenizer(base)
+        read_warm_start(base)
     load_checker(config.checker)
-    resolve(config.evaluation.include_path)
+    if config.diversity.topics is not None:
+        labelled_problems(config.diversity.topics)
+    load_evaluator(config).task_hashes()
 
 
 def check_version(folder: RunFolder, spec: RunSpec) -> None:
@@ -170,17 +146,15 @@ def _edited(folder: RunFolder, spec: RunSpec) -> bool:
     return bool(recorded != plugin_hash(spec.method))
 
 
-def _base_model(config: RunConfig) -> Path:
-    try:
-        return resolve(config.model.path)
-    except HarnessError:
-        if config.model.path.startswith((".", "/", "tasks/")):
-            raise
-        return Path(config.model.path)  # a hub id
-
-
-def _model_hash(base: Path, config: RunConfig) -> str:
-    return file_hash(base) if base.exists() else f"hub:{config.model.revision}"
+def load_evaluator(config: RunConfig) -> Evaluator:
+    """The evaluator of a configuration; its tasks are loaded at first use."""
+    said = config.evaluation
+    return Evaluator(
+        said.tasks,
+        resolve(said.include_path),
+        max_new_tokens=said.max_new_tokens,
+        samples=said.samples,
+    )
 
 
 def _load(config: RunConfig, path: Path) -> Policy:
@@ -190,7 +164,22 @@ def _load(config: RunConfig, path: Path) -> Policy:
     return Policy.load(path, getattr(torch, config.model.dtype), **extra)
 
 
-def _manifest(spec: RunSpec, canonical: str, base: Path, bench: Workbench) -> dict[str, Any]:
+def _describe(config: RunConfig, base: Path, policy: Policy) -> dict[str, Any]:
+    """What the manifest says of the base model; one with a warm start isn't zero-data."""
+    revision = config.model.revision
+    warm_start = read_warm_start(base, revision)
+    commit = getattr(policy.model.config, "_commit_hash", None)
+    return {
+        "base_model": base_label(config.model.path, warm_start),
+        "base_model_hash": base_hash(base, revision, commit),
+        "warm_start": warm_start,
+        "zero_data": warm_start is None,
+    }
+
+
+def _manifest(
+    spec: RunSpec, canonical: str, base: dict[str, Any], bench: Workbench
+) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "harness": __version__,
@@ -202,15 +191,13 @@ def _manifest(spec: RunSpec, canonical: str, base: Path, bench: Workbench) -> di
         "passed": list(spec.passed),
         "config_hash": spec.digest,
         "plugin_hash": plugin_hash(canonical),
-        "base_model": spec.config.model.path,
-        "base_model_hash": _model_hash(base, spec.config),
-        "zero_data": spec.config.model.zero_data,
+        **base,
         "data_hashes": bench.evaluator.task_hashes(),
         "prompt_hash": bench.evaluator.prompt_hashes(bench.tokenizer),
         "protected": {"size": len(bench.protected), **dict(bench.protected.counts)},
         "vocabulary": len(bench.tokenizer),
         "engine": {"name": "torch", "dtype": spec.config.model.dtype},
-        "versions": _versions(),
+        "versions": package_versions(),
         "hardware": {
             "machine": platform.machine(),
             "cpus": os.cpu_count(),
@@ -218,16 +205,6 @@ def _manifest(spec: RunSpec, canonical: str, base: Path, bench: Workbench) -> di
         },
         "git": _git(),
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found
 
 
 def _git() -> dict[str, Any]:
@@ -274,10 +251,12 @@ def load_spec(folder: Path) -> RunSpec:
     """
     manifest = read_json(folder / "manifest.json")
     try:
-        config = RunConfig.model_validate(manifest["config"])
+        stated = manifest["config"]
+        stated["model"].pop("zero_data", None)  # since derived from the base's own declaration
+        config = RunConfig.model_validate(stated)
         passed: Sequence[str] = manifest["passed"]
         return RunSpec(str(manifest["method"]), int(manifest["seed"]), config, tuple(passed))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:80]
         raise HarnessError(
             f"{folder}/manifest.json: not a manifest of this version ({reason}); remove the "

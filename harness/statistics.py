@@ -72,6 +72,27 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
+def item_interval(mean: float, items: int, level: float = 0.95) -> Interval:
+    """Wilson's score interval of one checkpoint's accuracy over items drawn like these.
+
+    For one response to each item it is the usual one. A mean of several samples of each item varies
+    less than a single response does, so that the interval, at n = number of items, is then wider
+    than needed, never narrower. It says nothing about other training seeds.
+
+    Raises:
+        HarnessError: a mean outside [0, 1].
+    """
+    if not 0 <= mean <= 1:
+        raise HarnessError(f"item_interval: a mean accuracy of {mean} is not in [0, 1]")
+    if items < 1:
+        return Interval(None, None, None, 0)
+    z = float(stats.norm.ppf((1 + level) / 2))
+    shrink = 1 / (1 + z**2 / items)
+    centre = shrink * (mean + z**2 / (2 * items))
+    half = shrink * z * math.sqrt(mean * (1 - mean) / items + z**2 / (4 * items**2))
+    return Interval(mean, max(0.0, centre - half), min(1.0, centre + half), items)
+
+
 def welch(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Difference:
     """Welch's t interval and test for the difference of two means (unequal variances).
 

@@ -14,11 +14,14 @@ ORDER = (
     "errors",
     "rng",
     "store",
+    "versions",
+    "base",
     "masks",
     "config",
     "engines",
     "policy",
     "grading",
+    "data",
     "repetition",
     "roles",
     "grpo",
@@ -26,7 +29,9 @@ ORDER = (
     "checker",
     "methods",
     "training",
+    "warmstart",
     "diversity",
+    "contamination",
     "evaluation",
     "phases",
     "coevolution",
@@ -86,14 +91,14 @@ def test_the_harness_knows_no_baseline_and_no_task() -> None:
             )
 
 
-def test_tasks_import_grading_alone() -> None:
+def test_tasks_import_data_and_grading_alone() -> None:
     """So that lm-eval loads them as they are."""
     for path in modules("tasks"):
         for line, target in imports(path):
             parts = target.split(".")
             assert parts[0] != "baselines", f"{path}:{line}"
             if parts[0] == "harness":
-                assert parts[1] in {"grading"}, f"{path}:{line} {target}"
+                assert parts[1] in {"data", "grading"}, f"{path}:{line} {target}"
 
 
 def test_baselines_import_the_harness_alone() -> None:

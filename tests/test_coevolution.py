@@ -16,6 +16,7 @@ from harness.engines.base import Rollouts
 from harness.engines.torch_engine import TorchEngine
 from harness.errors import HarnessError
 from harness.evaluation.runner import EVAL_COLUMNS
+from harness.grading import extract_answer
 from harness.methods import load_plugin, registry
 from harness.run import execute
 from harness.store import RunFolder, Status, read_json, read_parquet
@@ -84,6 +85,7 @@ def test_files_and_columns() -> None:
         "tokens",
         "label",
         "p_hat",
+        "solution",
         "selected",
     ]
     assert list(votes) == ["question_id", "vote", "answer", "cluster"]
@@ -99,6 +101,10 @@ def test_files_and_columns() -> None:
     assert list(chosen["question_id"]) == sorted(curriculum["question_id"])
     assert chosen["p_hat"].between(0.25, 0.75).all()
     assert questions.loc[~questions["valid"], ["question", "label", "p_hat"]].isna().all(axis=None)
+    # A solution is a response that gives the majority's answer, where there is one.
+    assert (questions["solution"].notna() == questions["label"].notna()).all()
+    for row in questions[questions["label"].notna()].itertuples():
+        assert extract_answer(row.solution) is not None
     posed = checks["well_posed"]
     assert checks.loc[posed, "true_answer"].notna().all()
     assert checks.loc[~posed, "true_answer"].isna().all()
@@ -140,7 +146,7 @@ def test_metrics_hold_what_a_table_needs() -> None:
 
 
 def test_plan_bounds_what_a_run_samples() -> None:
-    from harness.launch.plan import tokens_at_most
+    from harness.launch.plan import evaluation_tokens_at_most, tokens_at_most
 
     bound = sum(tokens_at_most(tiny_run.spec("rzero").config).values())
     run = tiny_run.finished("rzero")
@@ -151,6 +157,8 @@ def test_plan_bounds_what_a_run_samples() -> None:
         if key.endswith("/tokens") and "/trained/" not in key and key.startswith("compute/")
     )
     assert 0 < used <= bound
+    evaluated = [read_parquet(run.evaluation(t))["n_tokens"].sum() for t in (0, 2)]
+    assert 0 < sum(evaluated) <= evaluation_tokens_at_most(tiny_run.spec("rzero").config)
 
 
 # Seeds.

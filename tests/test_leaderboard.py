@@ -29,7 +29,8 @@ from harness.leaderboard import (
 from harness.statistics import t_interval, welch
 
 GREEDY, SAMPLED = "solver/macro/greedy", "solver/macro/sampled"
-TOPIC = "diversity/functional/topic_entropy"
+TOPIC, VENDI = "diversity/functional/topic_entropy", "diversity/semantic/vendi"
+CHECKED = "proposer/well_posed"
 
 
 def evaluation(scores: list[float], mode: str = "greedy") -> pd.DataFrame:
@@ -108,7 +109,7 @@ def three_methods(root: Path) -> list[Path]:
             root,
             method,
             seed,
-            {GREEDY: value, TOPIC: 1.0 + seed / 10, "curriculum/survivors": 100.0},
+            {GREEDY: value, TOPIC: 1.0 + seed / 10, CHECKED: 0.5, "curriculum/survivors": 100.0},
             first={GREEDY: 0.3, TOPIC: 2.0 + seed / 10, "curriculum/survivors": 120.0},
         )
         for method, list_ in values.items()
@@ -301,6 +302,19 @@ def test_terminal_table(tmp_path: Path) -> None:
     assert "1 failed" in text
     assert "[red]bad[/red]" in text  # markup in a name is text
     assert "base" in text
+
+
+def test_guessed_topics_are_no_headline(tmp_path: Path) -> None:
+    metrics = {GREEDY: 0.4, TOPIC: 1.9, VENDI: 31.5}
+    folders = [write_run(tmp_path, "rzero", 0, metrics)]
+    for checked in (False, True):
+        if checked:
+            folders = [write_run(tmp_path / "checked", "rzero", 0, {**metrics, CHECKED: 0.5})]
+        stream = io.StringIO()
+        Console(file=stream, width=220).print(terminal_table(build(collect(folders), None)))
+        text = stream.getvalue()
+        assert ("1.90 > 1.90" in text) == ("topic entropy (nats)" in text) == checked
+        assert ("31.50 > 31.50" in text) == ("Vendi score" in text) == (not checked)
 
 
 def test_no_baseline(tmp_path: Path) -> None:

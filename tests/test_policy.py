@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +17,12 @@ from hypothesis import strategies as st
 from tiny import BASE
 from torch import Tensor
 
+from harness.engines import SamplingParams
+from harness.engines.torch_engine import TorchEngine
 from harness.errors import HarnessError, RunFailedError
 from harness.masks import VocabMask
 from harness.policy import Policy, TokenBatch
+from harness.roles import render
 from harness.store.run_folder import file_hash
 
 GRANULARITIES = ("step", "group", "sequence")
@@ -249,6 +253,41 @@ class TestFolders:
     def test_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(HarnessError, match="no usable tokenizer"):
             Policy.load(tmp_path / "nowhere")
+
+    @pytest.mark.parametrize("data", [b"", b"no GGUF", b"GGUF" + bytes(60)])
+    def test_a_broken_gguf_file(self, tmp_path: Path, data: bytes) -> None:
+        (tmp_path / "model.gguf").write_bytes(data)
+        with pytest.raises(HarnessError, match=r"model\.gguf: .*the file is incomplete") as caught:
+            Policy.load(tmp_path / "model.gguf")
+        assert "\n" not in str(caught.value)
+
+    def test_gguf_without_its_packages(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "model.gguf").write_bytes(b"GGUF")
+        monkeypatch.setattr("harness.policy.find_spec", lambda name: None)
+        with pytest.raises(HarnessError, match=r"needs gguf and accelerate; pip install"):
+            Policy.load(tmp_path / "model.gguf")
+
+    @pytest.mark.slow
+    def test_a_gguf_file_becomes_an_ordinary_checkpoint(self, tmp_path: Path) -> None:
+        """COEVOLUTION_TEST_MODEL: greedy responses of the saved folder are those of the file."""
+        path = os.environ.get("COEVOLUTION_TEST_MODEL", "")
+        if not path.endswith(".gguf"):
+            pytest.skip("set COEVOLUTION_TEST_MODEL to a .gguf file")
+        loaded = Policy.load(path)
+        loaded.save(tmp_path / "saved")
+        again = Policy.load(tmp_path / "saved")
+        prompt = render(loaded.tokenizer, [{"role": "user", "content": "What is 2 + 3?"}])
+        first, second = (
+            TorchEngine(p.model, p.tokenizer).generate(
+                [prompt], SamplingParams(12, temperature=0.0), row_keys=[0]
+            )
+            for p in (loaded, again)
+        )
+        assert again.tokenizer.chat_template == loaded.tokenizer.chat_template
+        assert first.response_ids.tolist() == second.response_ids.tolist()
+        assert not hasattr(again.model.config, "quantization_config")
 
     def test_soft_capped_logits_are_refused(self, tiny_policy: Policy) -> None:
         model = copy.deepcopy(tiny_policy.model)

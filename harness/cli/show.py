@@ -13,6 +13,7 @@ from harness.checker import load_checker
 from harness.config import load_config
 from harness.diversity.embedders import load_embedder
 from harness.diversity.report import diversity_table
+from harness.diversity.topics import load_topics
 from harness.methods import entries, get, load_plugin
 
 
@@ -53,18 +54,28 @@ def show_method(name: str, plugins: Sequence[str], as_json: bool) -> None:
 
 
 def show_diversity(
-    file: Path, profile: str, n: int, n_well_posed: int, text: str, seed: int, as_json: bool
+    file: Path,
+    profile: str,
+    n: int,
+    n_well_posed: int,
+    text: str,
+    seed: int,
+    as_json: bool,
+    embedder: str | None = None,
+    topics: str | None = None,
 ) -> None:
-    """Diversity of a parquet file."""
+    """Diversity of a parquet or JSON Lines file; the profile says what isn't given."""
     config, _ = load_config(profile)
+    embed = load_embedder(embedder or config.diversity.embedder)
     frame = diversity_table(
         file,
-        embed=load_embedder(config.diversity.embedder),
+        embed=embed,
         n=n,
         n_well_posed=n_well_posed,
         seed=seed,
         votes=config.votes.n,
         checker=load_checker(config.checker),
+        topics=load_topics(topics or config.diversity.topics, embed),
         text=text,
     )
     if as_json:

@@ -29,7 +29,6 @@ class ModelConfig(Strict):
     )
     revision: str | None = Field(None, description="hub revision to pin")
     dtype: Literal["float32", "bfloat16"] = "float32"
-    zero_data: bool = Field(True, description="False where the base had a declared warm start")
 
 
 class RolesConfig(Strict):
@@ -119,6 +118,11 @@ class DiversityConfig(Strict):
     n: int = Field(1000, ge=2, description="questions per measurement")
     n_well_posed: int = Field(500, ge=2, description="the same among well-posed questions")
     embedder: str = Field("hashing", description="'hashing' or a sentence-transformers id/folder")
+    topics: str | None = Field(
+        None,
+        description="a data set with subjects, e.g. math_train, whose nearest problems name a "
+        "question's topic; None: the checker's topics, if there is a checker",
+    )
 
 
 class EvaluationConfig(Strict):
@@ -127,6 +131,12 @@ class EvaluationConfig(Strict):
     tasks: tuple[str, ...] = Field(min_length=1)
     include_path: str = "tasks"
     limit: int | None = Field(None, ge=1, description="items per task; None: all")
+    max_new_tokens: int | None = Field(
+        None, ge=1, description="overrides the tasks' own limit; None: as the tasks say"
+    )
+    samples: int | None = Field(
+        None, ge=1, description="overrides the samples of an item in tasks that repeat their items"
+    )
     every: int = Field(1, ge=0, description="iterations between evaluations; 0: only the last")
 
 

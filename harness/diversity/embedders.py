@@ -33,8 +33,9 @@ class HashingEmbedder:
     """Hashed 1- and 2-grams of words without numbers: offline, deterministic, no training.
 
     Numbers, in digits or in English words, are dropped, so that two questions that differ in
-    their numbers only are the same. A text without any word gets a direction of its own, the
-    last, rather than a zero row.
+    their numbers only are the same. Shuffling a text's words makes new pairs, so that word salad
+    looks diverse to it: on real text, use a sentence transformer. A text without any word gets a
+    direction of its own, the last, rather than a zero row.
 
     Args:
         dimension: d of the embeddings, at least 2.

@@ -8,7 +8,6 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.checker import Checked
 from harness.errors import HarnessError
 
 
@@ -21,9 +20,14 @@ def entropy(labels: Iterable[Hashable]) -> float | None:
     return float(max(0.0, -(p * np.log(p)).sum()))
 
 
-def topic_entropy(checks: Sequence[Checked]) -> float | None:
-    """Entropy of the topics with 'other' as a class; at most log(number of topics + 1)."""
-    return entropy(check.topic for check in checks)
+def topic_entropy(topics: Sequence[str | None]) -> float | None:
+    """Entropy of the topics with 'other' as a class; at most log(number of topics + 1).
+
+    A topic is what a text is about, whether or not it makes sense: word salad has topics as well.
+    Only a checker's topics, which are 'other' for what it can't parse, see the difference; and
+    the well-posed subset does. What `TopicModel` makes of real text is in docs/diversity.md.
+    """
+    return entropy(topics)
 
 
 def difficulty_entropy(p_hat: Sequence[float] | NDArray[np.floating], votes: int) -> float | None:
@@ -43,5 +47,8 @@ def difficulty_entropy(p_hat: Sequence[float] | NDArray[np.floating], votes: int
 
 
 def answer_entropy(answers: Sequence[str | None]) -> float | None:
-    """Entropy of the majority answers, compared as text; 'no answer' (None) is a class."""
+    """Entropy of the majority answers, compared as text; 'no answer' (None) is a class.
+
+    Blind to the questions themselves: shuffled ones that somehow keep their answers rank as equal.
+    """
     return entropy(answers)

@@ -8,7 +8,7 @@ another n is never reported in its place. ``diversity/...`` covers all questions
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,12 @@ from numpy.typing import NDArray
 
 from harness import rng
 from harness.checker import Checked, Checker
+from harness.data import read_rows
 from harness.diversity import functional, lexical, semantic
 from harness.diversity.embedders import Embedder
+from harness.diversity.epiplexity import prequential
+from harness.diversity.skeletons import distinct_skeletons, skeleton_entropy
+from harness.diversity.topics import TopicModel
 from harness.errors import HarnessError
 from harness.store import read_parquet
 
@@ -37,7 +41,13 @@ METRICS = (
     "functional/topic_entropy",
     "functional/difficulty_entropy",
     "functional/answer_entropy",
+    "functional/skeleton_entropy",
+    "functional/skeleton_distinct",
+    "functional/code_length",
+    "functional/epiplexity",
 )
+"""What is measured of every population. Which of them see through copies, paraphrase and shuffled
+words, and which don't, is measured in docs/diversity.md."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,8 @@ def measure(
     votes: int,
     seed: int,
     now: Snapshot | None = None,
+    topics: Sequence[str] | None = None,
+    solutions: Sequence[str | None] | None = None,
 ) -> dict[str, float | None]:
     """Diversity of one iteration's questions.
 
@@ -86,8 +98,8 @@ def measure(
         texts: all N questions of iteration t.
         p_hat: vote shares [N], or None if there was no vote (difficulty entropy is then None).
         answers: majority answers [N] (None: nobody answered), or None as above.
-        checks: the checker's findings [N], or None without a checker; topics and everything
-            among well-posed questions are then None.
+        checks: the checker's findings [N], or None without a checker; everything among
+            well-posed questions is then None, and so are topics if none are given.
         embed: the embedder, the same for every iteration.
         history: snapshots of iterations 1..t-1, in order. Their subsamples are those that were
             measured then. Empty in iteration 1, where novelty is None.
@@ -96,11 +108,16 @@ def measure(
         votes: M, votes per question, which gives difficulty its M + 1 classes.
         seed: the run's seed; subsamples come from its stream ``diversity``.
         now: `snapshot(texts, checks, embed)` if it exists already, to embed only once.
+        topics: each question's topic [N], from a `TopicModel`; None: the checker's, if any.
+        solutions: a solution of each question [N] (None: there is none), or None as above.
 
     Returns:
         `metric_names()`, each with a number or None. Entropies are in nats.
     """
-    for what, column in (("p_hat", p_hat), ("answers", answers), ("checks", checks)):
+    if topics is None and checks is not None:
+        topics = [check.topic for check in checks]
+    labels = {"answers": answers, "topics": topics, "solutions": solutions}
+    for what, column in {"p_hat": p_hat, "checks": checks, **labels}.items():
         if column is not None and len(column) != len(texts):
             raise HarnessError(f"diversity: {len(texts)} texts but {len(column)} {what}")
     snapshots = [*history, now or snapshot(texts, checks, embed)]
@@ -113,7 +130,8 @@ def measure(
         measured = {
             **_lexical([texts[i] for i in rows]),
             **_semantic(snapshots, chosen),
-            **_functional(rows, p_hat, answers, checks, votes),
+            **_functional(rows, p_hat, labels, votes),
+            **_prequential([texts[i] for i in rows], seed),
         }
         values.update({f"{population}/{name}": value for name, value in measured.items()})
     return values
@@ -161,19 +179,30 @@ def _semantic(
 def _functional(
     rows: NDArray[np.int64],
     p_hat: Sequence[float] | NDArray[np.floating] | None,
-    answers: Sequence[str | None] | None,
-    checks: Sequence[Checked] | None,
+    labels: Mapping[str, Sequence[str | None] | None],
     votes: int,
 ) -> dict[str, float | None]:
+    chosen = {k: None if v is None else [v[i] for i in rows] for k, v in labels.items()}
     values: dict[str, float | None] = {}
-    if checks is not None:
-        values["functional/topic_entropy"] = functional.topic_entropy([checks[i] for i in rows])
     if p_hat is not None:
         shares = np.asarray(p_hat, dtype=np.float64)[rows]
         values["functional/difficulty_entropy"] = functional.difficulty_entropy(shares, votes)
-    if answers is not None:
-        values["functional/answer_entropy"] = functional.answer_entropy([answers[i] for i in rows])
+    if (topics := chosen["topics"]) is not None:
+        values["functional/topic_entropy"] = functional.topic_entropy(topics)
+    if (answers := chosen["answers"]) is not None:
+        values["functional/answer_entropy"] = functional.answer_entropy(answers)
+    if (solutions := chosen["solutions"]) is not None:
+        values["functional/skeleton_entropy"] = skeleton_entropy(solutions)
+        values["functional/skeleton_distinct"] = distinct_skeletons(solutions)
     return values
+
+
+def _prequential(texts: list[str], seed: int) -> dict[str, float | None]:
+    found = prequential(texts, seed)
+    return {
+        "functional/code_length": found.code_length if found else None,
+        "functional/epiplexity": found.epiplexity if found else None,
+    }
 
 
 def diversity_table(
@@ -185,25 +214,24 @@ def diversity_table(
     seed: int = 0,
     votes: int = 10,
     checker: Checker | None = None,
+    topics: TopicModel | None = None,
     text: str = "question",
 ) -> pd.DataFrame:
-    """Diversity of a parquet file of questions, as rows iteration, metric, value.
+    """Diversity of a table of questions, as rows iteration, metric, value.
 
     Args:
-        path: a table with a column of questions, and optionally ``p_hat``, ``answer`` and
-            ``iteration`` (integers; each is then measured against the earlier ones).
+        path: a parquet file, or JSON Lines (``.jsonl``, ``.jsonl.gz``), with a column of questions
+            and optionally ``p_hat``, ``answer``, ``solution`` and ``iteration`` (integers; each is
+            then measured against the earlier ones).
         embed, n, n_well_posed, seed, votes: as for `measure`.
         checker: what knows topics and well-posedness, if anything does.
+        topics: what names topics instead.
         text: name of the column of questions; rows without text are left out.
 
     Raises:
         HarnessError: the file is corrupt or has no such column.
     """
-    frame = read_parquet(path)
-    if text not in frame.columns:
-        have = ", ".join(map(str, frame.columns))
-        raise HarnessError(f"{path}: no column {text!r} (it has: {have}); name the question column")
-    frame = frame[frame[text].notna()]
+    frame = read_table(path, text)
     iterations = frame["iteration"] if "iteration" in frame.columns else pd.Series(1, frame.index)
     history: list[Snapshot] = []
     rows = []
@@ -212,13 +240,10 @@ def diversity_table(
         texts = [str(q) for q in part[text]]
         checks = None if checker is None else [checker.check(q) for q in texts]
         now = snapshot(texts, checks, embed)
-        answers = None
-        if "answer" in part.columns:
-            answers = [None if pd.isna(a) else str(a) for a in part["answer"]]
         values = measure(
             texts,
             p_hat=part["p_hat"].to_numpy(np.float64) if "p_hat" in part.columns else None,
-            answers=answers,
+            answers=_optional(part, "answer"),
             checks=checks,
             embed=embed,
             history=history,
@@ -227,7 +252,32 @@ def diversity_table(
             votes=votes,
             seed=seed,
             now=now,
+            topics=None if topics is None else topics(now.embeddings),
+            solutions=_optional(part, "solution"),
         )
         history.append(now)
         rows += [(int(t), name, value) for name, value in values.items()]
     return pd.DataFrame(rows, columns=["iteration", "metric", "value"])
+
+
+def read_table(path: Path, text: str) -> pd.DataFrame:
+    """A parquet or JSON Lines file's rows that have something in the column `text`.
+
+    Raises:
+        HarnessError: missing or corrupt, or without such a column.
+    """
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        frame = pd.DataFrame(read_rows(path, ()))
+    else:
+        frame = read_parquet(path)
+    if text not in frame.columns:
+        have = ", ".join(map(str, frame.columns))
+        raise HarnessError(f"{path}: no column {text!r} (it has: {have}); name the question column")
+    return frame[frame[text].notna()]
+
+
+def _optional(frame: pd.DataFrame, column: str) -> list[str | None] | None:
+    """A column's texts, None where one is missing; None if there is no such column."""
+    if column not in frame.columns:
+        return None
+    return [None if pd.isna(value) else str(value) for value in frame[column]]

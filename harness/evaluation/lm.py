@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -19,19 +18,19 @@ from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_tex
 from harness import rng
 from harness.engines.base import Engine, SamplingParams
 from harness.errors import HarnessError
+from harness.evaluation.cache import Generation, ResponseCache
 
-#: Responses handed to the engine at a time: bounds memory, and is the step of the progress.
+#: Responses handed to the engine at a time: bounds memory, and is the step of progress and cache.
 BATCH_ROWS = 1024
 
 _KNOWN_KWARGS = {"until", "do_sample", "temperature", "top_p", "top_k", "min_p", "max_gen_toks"}
 
 
-@dataclass(frozen=True)
-class Generation:
-    """What lm-eval's own records leave out about one response."""
+class _Request(NamedTuple):
+    """One response to sample: (task, doc_id, sample) and the rendered prompt."""
 
-    n_tokens: int  # end token included
-    truncated: bool  # neither an end token nor a stop string within the limit
+    id: tuple[str, int, int]
+    context: str
 
 
 def sampling_params(gen_kwargs: dict[str, Any]) -> tuple[SamplingParams, list[str]]:
@@ -61,27 +60,40 @@ class EngineLM(LM):  # type: ignore[misc, unused-ignore]
     """An engine behind lm-eval's interface; generation only.
 
     A response depends on its prompt, the generation kwargs, ``seed``, task, document and sample
-    index, and on nothing else: not on batches, on other tasks, or on a limit.
+    index, and on nothing else: not on other tasks or on a limit, and on batches only through the
+    rounding of floating-point sums.
 
     Args:
         engine: samples responses; its tokenizer renders the prompts.
         seed: seed of every sample.
-        progress: called with (responses done, responses in all) after each batch.
+        progress: called with the responses of each batch as it is done.
+        batch_rows: responses asked of the engine at a time.
+        cache: where responses are kept and looked up; needs ``task_hashes``.
+        task_hashes: `sampling_hash` of each task by name.
 
-    ``generations`` maps (task, doc_id, sample) to what was recorded beside the text.
+    ``generations`` maps (task, doc_id, sample) to what was recorded of a response; ``chat`` says
+    whether the prompts to come are rendered chats.
     """
 
     def __init__(
         self,
         engine: Engine,
         seed: int,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[int], None] | None = None,
+        *,
+        batch_rows: int = BATCH_ROWS,
+        cache: ResponseCache | None = None,
+        task_hashes: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.engine = engine
         self.seed = seed
         self.generations: dict[tuple[str, int, int], Generation] = {}
+        self.chat = True
         self._progress = progress
+        self._batch_rows = batch_rows
+        self._cache = cache
+        self._task_hashes = task_hashes or {}
 
     @property
     def tokenizer_name(self) -> str:
@@ -101,7 +113,7 @@ class EngineLM(LM):  # type: ignore[misc, unused-ignore]
         if not getattr(tokenizer, "chat_template", None):
             raise HarnessError(
                 f"evaluation: the tokenizer {self.tokenizer_name or '(unnamed)'} has no chat "
-                "template; evaluate without one (apply_chat_template=False) or add it"
+                "template; choose a task for base models (NAME_base) or give it a template"
             )
         return str(
             tokenizer.apply_chat_template(
@@ -115,37 +127,69 @@ class EngineLM(LM):  # type: ignore[misc, unused-ignore]
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """One response for each request, in order; repeats of a request are its samples."""
         seen: Counter[tuple[str, int]] = Counter()
-        by_kwargs: dict[str, list[int]] = {}
+        parts: dict[tuple[str, str], list[_Request]] = {}
         ids: list[tuple[str, int, int]] = []
-        for i, request in enumerate(requests):
+        for request in requests:
+            context, kwargs = request.args
             document = (str(request.task_name), int(request.doc_id or 0))
             ids.append((*document, seen[document]))
             seen[document] += 1
-            by_kwargs.setdefault(json.dumps(request.args[1], sort_keys=True), []).append(i)
-        responses = [""] * len(requests)
-        done = 0
-        for rows in by_kwargs.values():
-            params, stops = sampling_params(requests[rows[0]].args[1])
-            for start in range(0, len(rows), BATCH_ROWS):
-                batch = rows[start : start + BATCH_ROWS]
-                prompts = self._encode([requests[i].args[0] for i in batch])
-                keys = [rng.key64(self.seed, "eval", *ids[i]) for i in batch]
-                rollouts = self.engine.generate(prompts, params, row_keys=keys)
-                texts = rollouts.texts(self.engine.tokenizer)
-                lengths, cut = rollouts.lengths.tolist(), rollouts.truncated.tolist()
-                for i, text, n_tokens, truncated in zip(batch, texts, lengths, cut, strict=True):
-                    responses[i] = postprocess_generated_text(text, stops, None)
-                    stopped = responses[i] != text
-                    self.generations[ids[i]] = Generation(n_tokens, truncated and not stopped)
-                done += len(batch)
-                if self._progress is not None:
-                    self._progress(done, len(requests))
-        return responses
+            same = parts.setdefault((document[0], json.dumps(kwargs, sort_keys=True)), [])
+            same.append(_Request(ids[-1], context))
+        for (task, kwargs_text), part in parts.items():
+            self._generate(task, json.loads(kwargs_text), part)
+        return [self.generations[i].response for i in ids]
+
+    def _generate(self, task: str, gen_kwargs: dict[str, Any], part: Sequence[_Request]) -> None:
+        """Fill ``generations`` for requests of one task under the same generation kwargs."""
+        params, stops = sampling_params(gen_kwargs)
+        task_hash = self._task_hashes.get(task, "")
+        known = self._cache.known(task, task_hash) if self._cache else {}
+        for start in range(0, len(part), self._batch_rows):
+            batch = part[start : start + self._batch_rows]
+            keys = {r.id: (r.id[1], r.id[2], prompt_hash(r.context)) for r in batch}
+            self.generations.update({i: known[k] for i, k in keys.items() if k in known})
+            # The missing rows of a batch are sampled together, whichever run it is.
+            missing = [r for r in batch if keys[r.id] not in known]
+            if missing:
+                found = self._sample(missing, params, stops)
+                self.generations.update(found)
+                if self._cache:
+                    self._cache.add(task, task_hash, [(keys[i], g) for i, g in found.items()])
+            if self._progress is not None:
+                self._progress(len(batch))
+
+    def _sample(
+        self, batch: Sequence[_Request], params: SamplingParams, stops: list[str]
+    ) -> dict[tuple[str, int, int], Generation]:
+        prompts = self._encode([r.context for r in batch])
+        keys = [rng.key64(self.seed, "eval", *r.id) for r in batch]
+        rollouts = self.engine.generate(prompts, params, row_keys=keys)
+        found = {}
+        rows = zip(
+            batch,
+            rollouts.texts(self.engine.tokenizer),
+            rollouts.lengths.tolist(),
+            rollouts.truncated.tolist(),
+            strict=True,
+        )
+        for request, text, n_tokens, truncated in rows:
+            response = postprocess_generated_text(text, stops, None)
+            found[request.id] = Generation(response, n_tokens, truncated and response == text)
+        return found
 
     def _encode(self, contexts: Sequence[str]) -> list[list[int]]:
-        """Token ids; a rendered chat holds its special tokens already."""
+        """Token ids; a rendered chat holds its special tokens already, a plain prompt doesn't."""
         distinct = list(dict.fromkeys(contexts))
-        encoded = self.engine.tokenizer(distinct, add_special_tokens=False)["input_ids"]
+        start = getattr(self.engine.tokenizer, "bos_token", None)
+        special = not self.chat and not (start and distinct[0].startswith(start))
+        try:
+            encoded = self.engine.tokenizer(distinct, add_special_tokens=special)["input_ids"]
+        except Exception as error:  # tokenizers raises plain Exception: letters it doesn't know
+            raise HarnessError(
+                f"evaluation: the tokenizer {self.tokenizer_name or '(unnamed)'} can't read a "
+                f"prompt ({str(error)[:100]}); it was not made for such text"
+            ) from error
         table = dict(zip(distinct, encoded, strict=True))
         return [list(table[context]) for context in contexts]
 

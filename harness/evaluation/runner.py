@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import functools
-import hashlib
-import json
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.grading import Verdict, extract_answer
+from harness.evaluation.tasks import load_tasks, quiet_lm_eval, sampling_hash, task_hash
+from harness.grading import Verdict, extract_final
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from harness.engines.base import Engine
+    from harness.evaluation.cache import ResponseCache
+
+#: Between the groups of an item that is in several (its subject, its level).
+GROUP_SEPARATOR = ";"
 
 #: Columns of an evaluation, in order. ``task`` is the benchmark's name, shared by its greedy and
 #: sampled variants; ``doc_id`` is lm-eval's index of the item; ``group`` is "" where a task names
-#: none; ``prompt_hash`` is the sha256 of the rendered prompt; ``n_tokens`` counts the end token.
+#: none, and several joined by ``GROUP_SEPARATOR``; ``prompt_hash`` is the sha256 of the rendered
+#: prompt; ``found`` says where the answer was (``harness.grading.How``); ``n_tokens`` counts the
+#: end token.
 EVAL_COLUMNS = (
     "task",
     "doc_id",
@@ -32,6 +34,7 @@ EVAL_COLUMNS = (
     "prompt_hash",
     "response",
     "answer",
+    "found",
     "verdict",
     "score",
     "truncated",
@@ -48,10 +51,13 @@ class Evaluator:
             a name isn't found here: that takes seconds.
         apply_chat_template: render prompts as a chat with the tokenizer's template. A tokenizer
             without one is then an error; False gives the plain prompt.
+        max_new_tokens: overrides the tasks' own limit.
+        samples: overrides the number of samples in tasks that repeat their items.
 
     What a task's YAML may say for the harness, in ``metadata``: ``benchmark`` (the name its rows
-    carry; by default the task's own) and ``group_field`` (a document field to break results
-    down by). The score is the first metric in ``metric_list``; its ``no_answer`` and ``timeout``
+    carry; by default the task's own), ``group_field`` (a document field, or a list of them, to
+    break results down by) and ``chat_template: false`` (a prompt for base models, never rendered
+    as a chat). The score is the first metric in ``metric_list``; its ``no_answer`` and ``timeout``
     metrics, where present, refine the verdict.
     """
 
@@ -61,26 +67,38 @@ class Evaluator:
         include_path: str | Path | Sequence[str | Path] | None = None,
         *,
         apply_chat_template: bool = True,
+        max_new_tokens: int | None = None,
+        samples: int | None = None,
     ) -> None:
         if not task_names:
             raise HarnessError("evaluation: no tasks named")
+        for name, value in (("max_new_tokens", max_new_tokens), ("samples", samples)):
+            if value is not None and value < 1:
+                raise HarnessError(f"evaluation: {name} {value}: needs at least 1")
         self.task_names = tuple(dict.fromkeys(task_names))
         paths = [include_path] if isinstance(include_path, (str, Path)) else (include_path or [])
         self.include_path = [Path(p) for p in paths]
         self.apply_chat_template = apply_chat_template
+        self.max_new_tokens = max_new_tokens
+        self.samples = samples
         if missing := [str(p) for p in self.include_path if not p.is_dir()]:
             raise HarnessError(f"evaluation: no such task folder: {', '.join(missing)}")
 
     @functools.cached_property
-    def _loaded(self) -> dict[str, Any]:
-        with _quiet_lm_eval():
-            return _load(self.task_names, self.include_path)
-
-    @property
     def tasks(self) -> Mapping[str, Any]:
         """lm-eval's task objects by name; loads them at first use."""
-        tasks: Mapping[str, Any] = self._loaded["tasks"]
-        return tasks
+        with quiet_lm_eval():
+            return load_tasks(
+                self.task_names,
+                self.include_path,
+                max_new_tokens=self.max_new_tokens,
+                samples=self.samples,
+            )
+
+    def as_chat(self, task: Any) -> bool:
+        """Whether a task's prompts are rendered as a chat."""
+        stated = (task.config.metadata or {}).get("chat_template", True)
+        return self.apply_chat_template and bool(stated)
 
     def n_responses(self, limit: int | None = None) -> int:
         """Responses that an evaluation samples."""
@@ -89,7 +107,7 @@ class Evaluator:
 
     def task_hashes(self) -> dict[str, str]:
         """sha256 of each task: its resolved YAML, the source of its functions, its documents."""
-        return {name: _task_hash(task) for name, task in sorted(self.tasks.items())}
+        return {name: task_hash(task) for name, task in sorted(self.tasks.items())}
 
     def prompt_hashes(self, tokenizer: Any) -> dict[str, str]:
         """sha256 of each task's first prompt as this tokenizer renders it.
@@ -108,9 +126,9 @@ class Evaluator:
                 task.fewshot_context(
                     task.eval_docs[0],
                     num_fewshot=task.config.num_fewshot or 0,
-                    apply_chat_template=self.apply_chat_template,
+                    apply_chat_template=self.as_chat(task),
                     fewshot_as_multiturn=True,
-                    chat_template=lm.apply_chat_template if self.apply_chat_template else None,
+                    chat_template=lm.apply_chat_template if self.as_chat(task) else None,
                     gen_prefix=task.doc_to_prefix(task.eval_docs[0]),
                 )
             )
@@ -124,62 +142,69 @@ class Evaluator:
         *,
         limit: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        batch_rows: int | None = None,
+        cache: ResponseCache | None = None,
     ) -> pd.DataFrame:
         """Run every task and return one row for each item and sample (``EVAL_COLUMNS``).
 
         Rows are sorted by task, mode, doc_id and sample, and are a function of the engine's
         weights and ``seed``. ``limit`` keeps the first items of each task; ``progress`` is called
-        with (responses done, responses in all).
+        with (responses done, responses in all); ``batch_rows`` responses are sampled at a time and
+        go into ``cache``, which is asked first.
         """
         import pandas as pd
-        from lm_eval.evaluator import evaluate
 
-        from harness.evaluation.lm import EngineLM
+        from harness.evaluation.lm import BATCH_ROWS, EngineLM
 
         if limit is not None and limit < 1:
             raise HarnessError(f"evaluation: limit {limit}: needs at least 1 item per task")
-        loaded = self._loaded
-        lm = EngineLM(engine, seed, progress)
-        with _quiet_lm_eval():
-            result = evaluate(
-                lm=lm,
-                task_dict=loaded,
-                limit=limit,
-                bootstrap_iters=0,  # intervals are over seeds, and lm-eval's bootstrap is slow
-                log_samples=True,
-                apply_chat_template=self.apply_chat_template,
-                fewshot_as_multiturn=True,
-            )
+        total, done = self.n_responses(limit), 0
+
+        def advance(responses: int) -> None:
+            nonlocal done
+            done += responses
+            if progress is not None:
+                progress(done, total)
+
+        lm = EngineLM(
+            engine,
+            seed,
+            advance,
+            batch_rows=batch_rows or BATCH_ROWS,
+            cache=cache,
+            task_hashes={name: sampling_hash(task) for name, task in self.tasks.items()},
+        )
         rows: list[dict[str, Any]] = []
-        for name, logged in result["samples"].items():
-            rows.extend(_task_rows(name, loaded["tasks"][name], logged, lm.generations))
+        for chat in (True, False):
+            part = {name: task for name, task in self.tasks.items() if self.as_chat(task) is chat}
+            lm.chat = chat
+            for name, logged in _logged_samples(lm, part, limit, chat).items():
+                rows.extend(_task_rows(name, part[name], logged, lm.generations))
         frame = pd.DataFrame(rows, columns=list(EVAL_COLUMNS))
         order = ["task", "mode", "doc_id", "sample"]
         return frame.sort_values(order, kind="stable").reset_index(drop=True)
 
 
-def _load(names: Sequence[str], include_path: list[Path]) -> dict[str, Any]:
-    """lm-eval's TaskDict for the names. Raises HarnessError for an unknown name or bad data."""
-    from lm_eval.tasks import TaskManager
+def _logged_samples(
+    lm: Any, tasks: dict[str, Any], limit: int | None, chat: bool
+) -> dict[str, list[dict[str, Any]]]:
+    """lm-eval's sample log of each task."""
+    from lm_eval.evaluator import evaluate
 
-    manager = TaskManager(include_path=list(include_path), include_defaults=False)
-    if any(name not in manager.task_index for name in names):
-        manager = TaskManager(include_path=list(include_path))
-    if unknown := [name for name in names if name not in manager.task_index]:
-        near = difflib.get_close_matches(unknown[0], manager.all_tasks, n=3)
-        hint = f"; nearest: {', '.join(near)}" if near else ""
-        raise HarnessError(f"evaluation: unknown task {unknown[0]!r}{hint}")
-    try:
-        loaded: dict[str, Any] = dict(manager.load(list(names)))
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise HarnessError(f"evaluation: can't load {', '.join(names)}: {error}") from error
-    for name, task in loaded["tasks"].items():
-        if task.OUTPUT_TYPE != "generate_until":
-            raise HarnessError(
-                f"evaluation: {name} is of type {task.OUTPUT_TYPE}; only generate_until tasks run"
-            )
-        task.set_fewshot_seed(seed=1234)  # lm-eval's default
-    return loaded
+    if not tasks:
+        return {}
+    with quiet_lm_eval():
+        result = evaluate(
+            lm=lm,
+            task_dict={"tasks": tasks, "groups": {}, "group_map": {}},
+            limit=limit,
+            bootstrap_iters=0,  # intervals are over seeds, and lm-eval's bootstrap is slow
+            log_samples=True,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=True,
+        )
+    logged: dict[str, list[dict[str, Any]]] = result["samples"]
+    return logged
 
 
 def _task_rows(
@@ -191,7 +216,8 @@ def _task_rows(
     metadata = task.config.metadata or {}
     params, _ = sampling_params(task.config.generation_kwargs)
     mode = "sampled" if params.temperature > 0 else "greedy"
-    group_field = metadata.get("group_field")
+    stated = metadata.get("group_field") or []
+    group_fields = [stated] if isinstance(stated, str) else list(stated)
     first_filter = logged[0]["filter"]
     for entry in logged:
         if entry["filter"] != first_filter:  # a second reading of the same responses
@@ -202,15 +228,17 @@ def _task_rows(
             metrics = entry if len(responses) == 1 else _score_alone(name, task, entry, sample)
             score = float(metrics[_primary_metric(task)])
             generation = generations[(name, doc_id, sample)]
+            extraction = extract_final(response, gold=str(entry["target"]))
             yield {
                 "task": str(metadata.get("benchmark", name)),
                 "doc_id": doc_id,
                 "sample": sample,
                 "mode": mode,
-                "group": "" if group_field is None else str(doc[group_field]),
+                "group": GROUP_SEPARATOR.join(str(doc[field]) for field in group_fields),
                 "prompt_hash": entry["prompt_hash"],
                 "response": response,
-                "answer": extract_answer(response),
+                "answer": extraction.answer,
+                "found": str(extraction.how),
                 "verdict": str(_verdict(score, metrics)),
                 "score": score,
                 "truncated": generation.truncated,
@@ -243,32 +271,3 @@ def _verdict(score: float, metrics: Mapping[str, Any]) -> Verdict:
     if metrics.get("timeout") == 1:
         return Verdict.TIMEOUT
     return Verdict.WRONG
-
-
-def _task_hash(task: Any) -> str:
-    config = task.dump_config()
-    # Where the YAML lies is not what it says; an unused few-shot part prints object addresses.
-    metadata = {k: v for k, v in (config.get("metadata") or {}).items() if k != "config_source"}
-    config |= {"metadata": metadata}
-    if not task.config.num_fewshot:
-        config.pop("fewshot_config", None)
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
-    for doc in task.eval_docs:
-        digest.update(json.dumps(doc, sort_keys=True, default=str).encode())
-    return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _quiet_lm_eval() -> Iterator[None]:
-    """Errors only, and no progress bar over the building of prompts."""
-    import lm_eval.api.task as task_module
-
-    logger = logging.getLogger("lm_eval")
-    level, bar = logger.level, task_module.tqdm
-    logger.setLevel(logging.ERROR)
-    task_module.tqdm = functools.partial(bar, disable=True)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        task_module.tqdm = bar

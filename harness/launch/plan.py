@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from harness.base import base_label, find_base, read_warm_start
 from harness.config.schema import RunConfig
-from harness.run import RunSpec
+from harness.run import RunSpec, load_evaluator
 from harness.store import Status, read_json
 
 
@@ -28,6 +31,24 @@ def tokens_at_most(config: RunConfig) -> dict[str, int]:
     return {name: tokens * config.iterations for name, tokens in per_iteration.items()}
 
 
+def evaluation_tokens_at_most(config: RunConfig) -> int:
+    """Upper bound of the tokens that one run's evaluations sample, the base's included.
+
+    Raises:
+        HarnessError: a task or its data is missing.
+    """
+    from harness.evaluation.lm import sampling_params
+
+    said, last = config.evaluation, config.iterations
+    due = [t for t in range(1, last + 1) if t == last or (said.every and t % said.every == 0)]
+    once = 0
+    for task in load_evaluator(config).tasks.values():
+        items = min(len(task.eval_docs), said.limit or len(task.eval_docs))
+        longest = sampling_params(task.config.generation_kwargs)[0].max_new_tokens
+        once += items * int(task.config.repeats) * longest
+    return (1 + len(due)) * once
+
+
 def print_plan(specs: Sequence[RunSpec], runs: Path, jobs: int, as_json: bool) -> None:
     """Runs with their state, the bound on tokens, and time and memory where known."""
     rows = []
@@ -39,10 +60,15 @@ def print_plan(specs: Sequence[RunSpec], runs: Path, jobs: int, as_json: bool) -
         rows.append(
             {"method": spec.method, "seed": spec.seed, "state": name, "folder": str(folder)}
         )
-    bound = tokens_at_most(specs[0].config)
+    config = specs[0].config
+    bound = {**tokens_at_most(config), "evaluations": evaluation_tokens_at_most(config)}
     missing = [r for r in rows if r["state"] in ("missing", "incomplete")]
     seconds, memory = _measured(specs, runs)
-    plan = {
+    model = config.model
+    plan: dict[str, Any] = {
+        "base_model": base_label(
+            model.path, read_warm_start(find_base(model.path), model.revision)
+        ),
         "runs": rows,
         "missing": len(missing),
         "jobs": jobs,
@@ -55,7 +81,8 @@ def print_plan(specs: Sequence[RunSpec], runs: Path, jobs: int, as_json: bool) -
         print(json.dumps(plan, indent=1))
         return
     console = Console()
-    table = Table("method", "seed", "state", "folder", title=f"profile {specs[0].config.profile}")
+    title = f"profile {config.profile}\nbase model: {escape(plan['base_model'])}"
+    table = Table("method", "seed", "state", "folder", title=title)
     for row in rows:
         table.add_row(str(row["method"]), str(row["seed"]), str(row["state"]), str(row["folder"]))
     console.print(table)

@@ -22,6 +22,7 @@ FINAL, FIRST = "final", "first"
 COLUMNS = (
     "profile",
     "suite",
+    "base_model",
     "method",
     "baseline",
     "metric",
@@ -47,6 +48,9 @@ COLUMNS = (
 )
 """Columns of a leaderboard, in order; ``leaderboards/README.md`` explains them."""
 _FLOATS = ("mean", "ci_low", "ci_high", "diff", "diff_ci_low", "diff_ci_high", "p_welch", "p_holm")
+
+_RUN = ("profile", "base_model", "method", "seed", "status")
+"""Columns that tell one run from another."""
 
 Rows = list[dict[str, Any]]
 
@@ -160,6 +164,7 @@ def _common(runs: list[Run], method: str, baseline: str | None) -> dict[str, Any
     return {
         "profile": runs[0].manifest.profile,
         "suite": runs[0].manifest.suite,
+        "base_model": _joined(r.manifest.base_model for r in runs),
         "method": method,
         "baseline": baseline or "",
         "status": ";".join(f"{s.value}:{counts[s]}" for s in Status if counts[s]),
@@ -208,25 +213,26 @@ def _engine(run: Run) -> str:
     return " ".join([str(engine.get("name", "")), *rest]).strip()
 
 
+def _of_run(run: Run) -> tuple[str, str, str, int, str]:
+    m = run.manifest
+    return (m.profile, m.base_model, m.method, m.seed, run.status.value)
+
+
 def per_run(table: Table) -> pd.DataFrame:
-    """Every number of every run: profile, method, seed, status, iteration, metric, value.
+    """Every number of every run, with the run's profile, base model, method, seed and status.
 
     Iteration 0 is the base model. A metric that was measured and has no value has an empty one.
     """
-    columns = ["profile", "method", "seed", "status", "iteration", "metric", "value"]
+    columns = [*_RUN, "iteration", "metric", "value"]
     rows = []
     for run in table.runs:
-        m = run.manifest
         for t, metrics in enumerate([run.base or {}, *run.iterations]):
-            rows += [
-                (m.profile, m.method, m.seed, run.status.value, t, name, metrics[name])
-                for name in sorted(metrics)
-            ]
+            rows += [(*_of_run(run), t, name, metrics[name]) for name in sorted(metrics)]
     return pd.DataFrame(rows, columns=columns).astype({"value": "float64"})
 
 
 def cost(table: Table) -> pd.DataFrame:
-    """Seconds and bytes per run: profile, method, seed, status, cost, unit, value.
+    """Seconds and bytes per run.
 
     Apart from the results, since no two executions agree in them.
     """
@@ -240,9 +246,6 @@ def cost(table: Table) -> pd.DataFrame:
             ("peak_rss", "bytes", run.cost.peak_rss_bytes),
         ]
         named += [(f"phase/{name}", "seconds", v) for name, v in sorted(run.cost.phases.items())]
-        m = run.manifest
-        for name, unit, value in named:
-            if value is not None:
-                rows.append((m.profile, m.method, m.seed, run.status.value, name, unit, value))
-    columns = ["profile", "method", "seed", "status", "cost", "unit", "value"]
+        rows += [(*_of_run(run), name, unit, v) for name, unit, v in named if v is not None]
+    columns = [*_RUN, "cost", "unit", "value"]
     return pd.DataFrame(rows, columns=columns).astype({"value": "float64"})

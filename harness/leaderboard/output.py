@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 from rich import box
+from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -16,7 +17,9 @@ from harness.leaderboard.build import FINAL, FIRST
 from harness.store import write_bytes
 
 SAMPLED, GREEDY = "solver/macro/sampled", "solver/macro/greedy"
-TOPIC = "diversity/functional/topic_entropy"
+TOPIC, VENDI = "diversity/functional/topic_entropy", "diversity/semantic/vendi"
+CHECKED = "proposer/well_posed"
+"""Only a world with a checker has it: topics are then known, and what isn't parsed is 'other'."""
 
 Rows = dict[tuple[str, str], dict[Hashable, Any]]
 """A method's rows by metric and moment."""
@@ -33,38 +36,56 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 
 def terminal_table(frame: pd.DataFrame) -> RichTable:
-    """The headline numbers of `build`'s frame, one row per method, a section per profile."""
+    """The headline numbers of `build`'s frame, one row per method, a section per profile.
+
+    Diversity is topic entropy where a checker knows the topics, else the Vendi score: on real text
+    the entropy of guessed topics ranks noise above problems (docs/diversity.md).
+    """
     profiles = list(dict.fromkeys(frame["profile"]))
     named = [b for b in dict.fromkeys(frame["baseline"]) if b]
     against = f"; differences from {', '.join(named)}" if named else ""
+    checked = set(frame.loc[frame["metric"] == CHECKED, "profile"])
+    kinds = {"topic entropy (nats)": checked, "Vendi score": set(profiles) - checked}
+    diversity = ", else ".join(kind for kind, having in kinds.items() if having)
     table = RichTable(
-        title=f"{', '.join(profiles)}: mean [95 % t interval]{against}",
-        caption="p: Welch, Holm-adjusted; topic entropy: first > last iteration, nats; "
+        title=f"{', '.join(profiles)}: mean [95 % t interval]{against}{_on(frame)}",
+        caption=f"p: Welch, Holm-adjusted; {diversity}: first > last iteration; "
         "left: questions in the difficulty window",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    headers = ("method", "sampled", "greedy", "diff\nsampled", "diff\ngreedy", "topic\nentropy")
-    for header in (*headers, "well-\nposed", "label\nacc.", "left", "runs"):
+    column = "diversity" if len(checked) < len(profiles) else "topic\nentropy"
+    headers = ("method", "sampled", "greedy", "diff\nsampled", "diff\ngreedy")
+    for header in (*headers, column, "well-\nposed", "label\nacc.", "left", "runs"):
         table.add_column(header, overflow="fold")  # narrow terminals lose no number
     for profile in profiles:
         part = frame[frame["profile"] == profile]
         for method in dict.fromkeys(part["method"]):
             records = part[part["method"] == method].to_dict("records")
             mine: Rows = {(str(r["metric"]), str(r["iteration"])): dict(r) for r in records}
-            table.add_row(*(Text(cell) for cell in _cells(str(method), mine)))
+            metric = TOPIC if profile in checked else VENDI
+            table.add_row(*(Text(cell) for cell in _cells(str(method), mine, metric)))
         table.add_section()
     return table
 
 
-def _cells(method: str, rows: Rows) -> list[str]:
+def _on(frame: pd.DataFrame) -> str:
+    """The base models, by name; a warm start is part of the name. Older tables name none."""
+    named = frame.get("base_model", pd.Series(dtype=str)).dropna()
+    names = [escape(name) for name in dict.fromkeys(named) if name]
+    # A line of its own for each warm start: titles wrap at the width of the table.
+    return "".join("\nbase model: " + name.replace(" + warm", "\n+ warm") for name in names)
+
+
+def _cells(method: str, rows: Rows, diversity: str) -> list[str]:
+    first, last = (_mean(rows, diversity, moment, 2) for moment in (FIRST, FINAL))
     return [
         method,
         _interval(rows, SAMPLED),
         _interval(rows, GREEDY),
         _difference(rows, SAMPLED),
         _difference(rows, GREEDY),
-        f"{_mean(rows, TOPIC, FIRST, 2)} > {_mean(rows, TOPIC, FINAL, 2)}".replace("- > -", "-"),
+        f"{first} > {last}".replace("- > -", "-"),
         _mean(rows, "proposer/well_posed", FINAL, 2),
         _mean(rows, "curriculum/label_accuracy", FINAL, 2),
         _mean(rows, "curriculum/survivors", FINAL, 0),

@@ -37,6 +37,7 @@ class Manifest(Record):
     seed: int
     config: dict[str, Any] = {}
     config_hash: str
+    base_model: str = ""
     base_model_hash: str
     data_hashes: dict[str, Any] = {}
     prompt_hash: dict[str, Any] | str = {}

@@ -40,7 +40,7 @@ def make_curriculum(bench: Workbench, t: int, proposer: Policy, solver: Policy) 
     proposals: list[Proposal] = []
     truncated: list[bool] = []
     tokens: list[int] = []
-    votes = Votes([], [], np.zeros(0, dtype=bool))
+    votes = Votes([], [], np.zeros(0, dtype=bool), [])
     for round_ in range(config.max_rounds):
         batch = _generate(bench, t, round_, proposer, ledger)
         proposals += [p for p, _, _ in batch]
@@ -58,6 +58,7 @@ def make_curriculum(bench: Workbench, t: int, proposer: Policy, solver: Policy) 
             votes.answers + new.answers,
             votes.tallies + new.tallies,
             np.concatenate([votes.truncated, new.truncated]),
+            votes.solutions + new.solutions,
         )
         pool = Pool([str(p.question) for p in proposals if p.valid], votes.tallies)
         curriculum = select(bench, t, pool)
@@ -127,6 +128,7 @@ def _tables(
     chosen = {valid[int(i)] for i in curriculum.index}
     result = dict(zip(valid, votes.tallies, strict=True))
     found = [result.get(i) for i in range(len(proposals))]
+    solutions = dict(zip(valid, votes.solutions, strict=True))
     questions = pd.DataFrame(
         {
             "question_id": np.arange(len(proposals)),
@@ -137,6 +139,7 @@ def _tables(
             "tokens": tokens,
             "label": [_clean(x.answer) if x else None for x in found],
             "p_hat": [x.p_hat if x else np.nan for x in found],
+            "solution": [_clean(solutions.get(i)) for i in range(len(proposals))],
             "selected": [i in chosen for i in range(len(proposals))],
         }
     )

@@ -36,7 +36,7 @@ def measure_questions(
         measure(
             now.texts,
             p_hat=valid["p_hat"].to_numpy(dtype=np.float64),
-            answers=[None if pd.isna(x) else str(x) for x in valid["label"]],
+            answers=_texts(valid["label"]),
             checks=checks,
             embed=bench.embedder,
             history=bench.archive,
@@ -45,6 +45,8 @@ def measure_questions(
             votes=int(votes["vote"].max()) + 1 if len(votes) else bench.config.votes.n,
             seed=bench.seed,
             now=now,
+            topics=bench.topics(now.embeddings) if bench.topics else None,
+            solutions=_texts(valid["solution"]) if "solution" in valid.columns else None,
         )
     )
     if checks is not None:
@@ -54,6 +56,10 @@ def measure_questions(
 
 def _valid_texts(questions: pd.DataFrame) -> list[str]:
     return [str(q) for q in questions.loc[questions["valid"], "question"]]
+
+
+def _texts(column: pd.Series[str]) -> list[str | None]:
+    return [None if pd.isna(x) else str(x) for x in column]
 
 
 def _known(

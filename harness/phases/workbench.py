@@ -16,6 +16,7 @@ from harness.checker import Checker
 from harness.config.schema import RunConfig, StageConfig
 from harness.diversity.embedders import Embedder
 from harness.diversity.report import Snapshot
+from harness.diversity.topics import TopicModel
 from harness.engines.base import Engine, Rollouts, SamplingParams
 from harness.engines.torch_engine import TorchEngine
 from harness.evaluation.runner import Evaluator
@@ -30,6 +31,9 @@ from harness.policy import Policy, TokenBatch
 from harness.rng import keys64
 from harness.roles import Role, render, solver_messages
 from harness.store import RunFolder
+
+SOLUTION_CHARS = 2000
+"""What is kept of one solution per question, for the skeletons of `harness.diversity`."""
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Workbench:
     embedder: Embedder
     evaluator: Evaluator
     parameters: int
+    topics: TopicModel | None = None
     archive: list[Snapshot] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -158,12 +163,20 @@ def extra_rollouts(
 
 @dataclass(frozen=True)
 class Votes:
-    """M answers to each of n questions, and how they fell."""
+    """M answers to each of n questions, and how they fell.
+
+    Attributes:
+        answers: [n][M]
+        tallies: [n]
+        truncated: [n * M]
+        solutions: the first response that gives the majority's answer, cut to `SOLUTION_CHARS`;
+            None where nobody answered [n].
+    """
 
     answers: list[list[str | None]]
     tallies: list[Tally]
     truncated: npt.NDArray[np.bool_]
-    """[n * M]"""
+    solutions: list[str | None]
 
 
 def vote(
@@ -178,11 +191,15 @@ def vote(
         ),
     )
     if not questions:
-        return Votes([], [], np.zeros(0, dtype=bool))
+        return Votes([], [], np.zeros(0, dtype=bool), [])
     prompts = [render(bench.tokenizer, solver_messages(bench.config.roles, q)) for q in questions]
     batch = sample(bench, ctx, solver, prompts, params)
     ledger.generated("solver", ctx.phase, batch.rollouts)
     flat = [extract_answer(text) for text in batch.texts]
     answers = [flat[i : i + params.n] for i in range(0, len(flat), params.n)]
     tallies = bench.method.label(ctx, answers, tally(answers, bench.grader))
-    return Votes(answers, tallies, batch.rollouts.truncated.numpy())
+    solutions = [
+        batch.texts[i * params.n + t.cluster.index(0)][:SOLUTION_CHARS] if 0 in t.cluster else None
+        for i, t in enumerate(tallies)
+    ]
+    return Votes(answers, tallies, batch.rollouts.truncated.numpy(), solutions)

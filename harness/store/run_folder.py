@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -47,10 +47,15 @@ def config_hash(resolved: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def file_hash(path: Path) -> str:
-    """sha256 of a file, or of all files of a folder with their names (first 16 digits)."""
+def file_hash(path: Path, leave_out: Collection[str] = ()) -> str:
+    """sha256 of a file, or of all files of a folder with their names (first 16 digits).
+
+    Args:
+        leave_out: names of files that don't count.
+    """
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    files = [file for file in files if file.name not in leave_out]
     for file in files:
         digest.update(file.name.encode())
         digest.update(file.read_bytes())

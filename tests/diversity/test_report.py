@@ -69,7 +69,7 @@ def test_exactly_n_questions_enter() -> None:
     values = run(texts)  # n of n: the subsample is everything
     assert values["diversity/lexical/distinct_1"] == distinct_n(texts, 1)
     assert values["diversity/functional/topic_entropy"] == topic_entropy(
-        [ByFirstWord().check(t) for t in texts]
+        [ByFirstWord().check(t).topic for t in texts]
     )
     assert values["diversity/functional/answer_entropy"] == 0.0
 
@@ -167,3 +167,45 @@ def test_table_refuses_bad_files(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(HarnessError, match=r"q\.parquet"):
         diversity_table(path, embed=EMBED, n=2, n_well_posed=2)
+
+
+def test_topics_and_solutions_where_they_are_given() -> None:
+    texts = questions(10, 40)
+    solutions = ["1 + 2 = 3" if i % 2 else "4 * 5 - 1 = 19" for i in range(40)]
+    given = run(texts, n=40, topics=["a"] * 20 + ["b"] * 20, solutions=solutions)
+    assert given["diversity/functional/topic_entropy"] == pytest.approx(np.log(2))
+    assert given["diversity/functional/skeleton_entropy"] == pytest.approx(np.log(2))
+    assert given["diversity/functional/skeleton_distinct"] == 2 / 40
+    plain = run(texts, n=40)
+    assert plain["diversity/functional/skeleton_entropy"] is None
+    ours = ("topic_entropy", "skeleton_entropy", "skeleton_distinct")
+    assert all(k.endswith(ours) for k in plain if plain[k] != given[k])
+    without = run(texts, checks=None, topics=["a"] * 40)
+    assert without["diversity/functional/topic_entropy"] == 0.0
+    with pytest.raises(HarnessError, match="40 texts but 3 topics"):
+        run(texts, topics=["a"] * 3)
+
+
+def test_every_metric_is_of_the_set_and_not_of_its_order() -> None:
+    texts = questions(11, 20)
+    solutions = [f"{i} + 1" if i % 3 else f"{i} * 2" for i in range(20)]
+    back = run(texts[::-1], p_hat=np.linspace(1, 0, 20), solutions=solutions[::-1])
+    for name, value in run(texts, solutions=solutions).items():
+        if name.startswith("diversity/"):  # n of n: the subsample is everything
+            assert back[name] == pytest.approx(value), name
+
+
+def test_table_of_json_lines(tmp_path: Path) -> None:
+    texts = questions(12, 30)
+    frame = pd.DataFrame({"problem": texts, "solution": ["1 + 1"] * 30, "id": range(30)})
+    path = tmp_path / "problems.jsonl.gz"
+    frame.to_json(path, orient="records", lines=True, compression="gzip")
+    table = diversity_table(path, embed=EMBED, n=20, n_well_posed=8, text="problem")
+    values = table.set_index("metric")["value"]
+    assert values["diversity/functional/skeleton_entropy"] == 0.0
+    assert values["diversity/functional/code_length"] > 0
+    with pytest.raises(HarnessError, match="no column 'question'"):
+        diversity_table(path, embed=EMBED, n=20, n_well_posed=8)
+    (tmp_path / "bad.jsonl").write_text('{"question": "a"}\n{')
+    with pytest.raises(HarnessError, match="line 2: not JSON"):
+        diversity_table(tmp_path / "bad.jsonl", embed=EMBED, n=2, n_well_posed=2)

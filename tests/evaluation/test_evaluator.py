@@ -57,7 +57,7 @@ def test_verdicts_and_summary(tasks_folder: Path) -> None:
         "four",  # no answer
         "\\boxed{" + "1" * 60 + "}",  # cut: no answer
         "\\boxed{1} or \\boxed{16/2}",  # right (8)
-        "\\boxed{}",  # no answer
+        "The answer is 10.",  # right (10), without a box
     ]
     engine = LookupEngine({str(i["question"]): [s] for i, s in zip(ITEMS, said, strict=True)})
     rows = Evaluator(["ladder"], tasks_folder).evaluate(engine, seed=1)
@@ -67,19 +67,21 @@ def test_verdicts_and_summary(tasks_folder: Path) -> None:
         "no_answer",
         "no_answer",
         "correct",
-        "no_answer",
+        "correct",
     ]
+    assert rows["found"].tolist() == ["box", "box", "none", "none", "box", "stated"]
     assert rows["truncated"].tolist() == [False, False, False, True, False, False]
-    assert rows["answer"].isna().tolist() == [False, False, True, True, False, True]
+    assert rows["answer"].isna().tolist() == [False, False, True, True, False, False]
     assert summary(rows) == pytest.approx(
         {
             "solver/ladder/1/greedy": 2 / 3,
-            "solver/ladder/2/greedy": 0.0,
-            "solver/ladder/greedy": 1 / 3,
-            "solver/ladder/no_answer": 0.5,
+            "solver/ladder/2/greedy": 1 / 3,
+            "solver/ladder/fallback": 1 / 6,
+            "solver/ladder/greedy": 1 / 2,
+            "solver/ladder/no_answer": 1 / 3,
             "solver/ladder/timeout": 0.0,
             "solver/ladder/truncated": 1 / 6,
-            "solver/macro/greedy": 1 / 3,
+            "solver/macro/greedy": 1 / 2,
         }
     )
 
@@ -111,7 +113,7 @@ def test_macro_average_weighs_tasks_not_items() -> None:
         return pd.DataFrame(
             {"task": [task] * n, "doc_id": range(n), "sample": [0] * n, "mode": ["greedy"] * n}
             | {"group": [""] * n, "verdict": ["wrong"] * n, "score": scores}
-            | {"truncated": [False] * n}
+            | {"truncated": [False] * n, "found": ["box"] * n}
         )
 
     metrics = summary(pd.concat([part("a", [1.0]), part("b", [0.0, 0.0, 0.0])]))

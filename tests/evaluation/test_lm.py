@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from lm_eval.api.instance import Instance
 from miniature import ITEMS, LADDER, LookupEngine
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness import rng
@@ -62,6 +63,17 @@ def test_row_keys_name_task_document_and_sample() -> None:
     request = _request("one", {"until": []}, doc_id=3)
     EngineLM(engine, seed=5).generate_until([request, request])
     assert [key for _, key, _ in engine.calls] == [rng.key64(5, "eval", "t", 3, s) for s in (0, 1)]
+
+
+def test_a_plain_prompt_starts_as_the_tokenizer_starts_a_text() -> None:
+    engine = LookupEngine({"one": ["1"]})
+    core = engine.tokenizer.backend_tokenizer
+    core.post_processor = TemplateProcessing("<|user|> $A", None, [("<|user|>", 2)])
+    engine.tokenizer.bos_token = "<|user|>"
+    lm = EngineLM(engine, seed=0)
+    for lm.chat, context in ((True, "one"), (False, "one"), (False, "<|user|>one")):
+        lm.generate_until([_request(context, {"until": []})])
+    assert [text for text, _, _ in engine.calls] == ["one", "<|user|>one", "<|user|>one"]
 
 
 def test_loglikelihood_is_refused() -> None:
