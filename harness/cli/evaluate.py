@@ -208,22 +208,28 @@ def _print(table: pd.DataFrame, model: str, folder: Path, cost: dict[str, Any]) 
     """The results on the terminal, groups left to the CSV."""
     shown = Table(
         box=box.SIMPLE_HEAD,
-        title=Text(f"{model}: accuracy with 95 % Wilson interval over items"),
+        padding=(0, 1, 0, 0),
+        title=Text(model),
         caption=Text(
-            f"{cost['wall_seconds']} s, {cost['tokens_sampled']} tokens sampled; "
-            f"by group and item by item: {folder}"
+            "95 % Wilson interval over items; k: samples of an item; shares of responses: cut at "
+            "the limit, without an answer, timed out in grading, answered in words without a box"
         ),
     )
-    shares = ("truncated", "no_answer", "timeout", "fallback")
-    for header in ("task", "mode", "items", "samples", "accuracy"):
+    shares = {"truncated": "cut", "no_answer": "none", "timeout": "time", "fallback": "words"}
+    for header in ("task", "mode", "items", "k", "accuracy", *shares.values()):
         shown.add_column(header, overflow="fold")
-    for name in shares:
-        shown.add_column(name.replace("_", " "), overflow="fold")
     for row in table[table["group"] == ""].to_dict("records"):
-        interval = f"{row['accuracy']:.3f}\n[{row['low']:.3f}, {row['high']:.3f}]"
+        interval = f"{row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
         cells = (row["task"], row["mode"], row["items"], row["samples"], interval)
-        shown.add_row(*map(str, cells), *(f"{row[name]:.3f}" for name in shares))
-    Console().print(shown)
+        shown.add_row(*map(str, cells), *(f"{row[name]:.2f}" for name in shares))
+    console = Console(highlight=False)
+    console.print(shown)
+    console.print(
+        f"{cost['wall_seconds']} s, {cost['tokens_sampled']} tokens sampled, the other "
+        f"{cost['tokens_kept'] - cost['tokens_sampled']} were kept; by group and item by item:",
+        soft_wrap=True,
+    )
+    console.print(str(folder), markup=False, soft_wrap=True)
 
 
 class _Metered:
