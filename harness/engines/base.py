@@ -15,7 +15,11 @@ from harness.masks import VocabMask
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How to sample. Temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 are 'off'."""
+    """How to sample. Temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 are 'off'.
+
+    A response that holds one of the ``stop`` strings is over. An engine looks for them now and then
+    only, so the caller cuts what stands behind.
+    """
 
     max_new_tokens: int
     n: int = 1
@@ -23,6 +27,7 @@ class SamplingParams:
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks = {
@@ -32,6 +37,7 @@ class SamplingParams:
             "top_p in (0, 1]": 0 < self.top_p <= 1,
             "top_k >= 0": self.top_k >= 0,
             "min_p in [0, 1)": 0 <= self.min_p < 1,
+            "no empty stop string": all(self.stop),
         }
         broken = [rule for rule, holds in checks.items() if not holds]
         if broken:

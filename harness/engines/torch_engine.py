@@ -21,6 +21,10 @@ from harness.masks import VocabMask, uniforms
 
 _COMPACT_BELOW = 0.65
 """Finished rows are dropped once fewer than this share of a batch is still writing."""
+_STOP_EVERY = 16
+"""Steps between two looks for stop strings: each decodes the rows that are still writing."""
+_STOP_WINDOW = 96
+"""Tokens that a look reads; a stop string is shorter than what two looks share."""
 
 
 @dataclass
@@ -158,6 +162,8 @@ class TorchEngine:
             done = torch.isin(token, stop)
             out.write(t, rows.index[alive], token[alive], logprob[alive], done[alive])
             alive = alive & ~done
+            if params.stop and t % _STOP_EVERY == _STOP_EVERY - 1:
+                alive = self._unstopped(params.stop, rows.index, alive, t + 1, out)
             if t + 1 == params.max_new_tokens or not bool(alive.any()):
                 return
             # A finished row may idle for a few steps: dropping it copies the cache.
@@ -177,6 +183,21 @@ class TorchEngine:
                 use_cache=True,
                 logits_to_keep=1,
             ).logits[:, -1]
+
+    def _unstopped(
+        self, stop: Sequence[str], index: Tensor, alive: Tensor, length: int, out: _Output
+    ) -> Tensor:
+        """The rows [b] of ``alive`` whose responses, ``length`` tokens each, hold no stop."""
+        if not bool(alive.any()):
+            return alive
+        writing = index[alive].cpu()
+        recent = out.ids[writing, max(0, length - _STOP_WINDOW) : length]
+        texts = self.tokenizer.batch_decode(recent, skip_special_tokens=True)
+        over = torch.as_tensor([any(s in text for s in stop) for text in texts])
+        out.stopped[writing] |= over
+        kept = alive.clone()
+        kept[alive] = ~over.to(alive.device)
+        return kept
 
     def _prefill(self, prompts: list[list[int]], new_tokens: int) -> tuple[Any, Tensor, Any]:
         """Read each distinct prompt once, then share its cache out to its rows."""

@@ -33,8 +33,8 @@ class _Request(NamedTuple):
     context: str
 
 
-def sampling_params(gen_kwargs: dict[str, Any]) -> tuple[SamplingParams, list[str]]:
-    """lm-eval's generation kwargs as (sampling parameters, stop strings).
+def sampling_params(gen_kwargs: dict[str, Any]) -> SamplingParams:
+    """lm-eval's generation kwargs as sampling parameters.
 
     ``do_sample: false`` is greedy whatever the temperature, as in lm-eval. A kwarg that an engine
     would have to ignore raises HarnessError.
@@ -52,8 +52,9 @@ def sampling_params(gen_kwargs: dict[str, Any]) -> tuple[SamplingParams, list[st
         top_p=float(kwargs.get("top_p", 1.0)),
         top_k=int(kwargs.get("top_k", 0)),
         min_p=float(kwargs.get("min_p", 0.0)),
+        stop=tuple(str(stop) for stop in kwargs["until"] if stop),
     )
-    return params, [str(stop) for stop in kwargs["until"]]
+    return params
 
 
 class EngineLM(LM):  # type: ignore[misc, unused-ignore]
@@ -142,7 +143,7 @@ class EngineLM(LM):  # type: ignore[misc, unused-ignore]
 
     def _generate(self, task: str, gen_kwargs: dict[str, Any], part: Sequence[_Request]) -> None:
         """Fill ``generations`` for requests of one task under the same generation kwargs."""
-        params, stops = sampling_params(gen_kwargs)
+        params = sampling_params(gen_kwargs)
         task_hash = self._task_hashes.get(task, "")
         known = self._cache.known(task, task_hash) if self._cache else {}
         for start in range(0, len(part), self._batch_rows):
@@ -152,7 +153,7 @@ class EngineLM(LM):  # type: ignore[misc, unused-ignore]
             # The missing rows of a batch are sampled together, whichever run it is.
             missing = [r for r in batch if keys[r.id] not in known]
             if missing:
-                found = self._sample(missing, params, stops)
+                found = self._sample(missing, params)
                 self.generations.update(found)
                 if self._cache:
                     self._cache.add(task, task_hash, [(keys[i], g) for i, g in found.items()])
@@ -160,7 +161,7 @@ class EngineLM(LM):  # type: ignore[misc, unused-ignore]
                 self._progress(len(batch))
 
     def _sample(
-        self, batch: Sequence[_Request], params: SamplingParams, stops: list[str]
+        self, batch: Sequence[_Request], params: SamplingParams
     ) -> dict[tuple[str, int, int], Generation]:
         prompts = self._encode([r.context for r in batch])
         keys = [rng.key64(self.seed, "eval", *r.id) for r in batch]
@@ -174,7 +175,7 @@ class EngineLM(LM):  # type: ignore[misc, unused-ignore]
             strict=True,
         )
         for request, text, n_tokens, truncated in rows:
-            response = postprocess_generated_text(text, stops, None)
+            response = postprocess_generated_text(text, list(params.stop), None)
             found[request.id] = Generation(response, n_tokens, truncated and response == text)
         return found
 

@@ -24,7 +24,7 @@ GROUP_SEPARATOR = ";"
 #: sampled variants; ``doc_id`` is lm-eval's index of the item; ``group`` is "" where a task names
 #: none, and several joined by ``GROUP_SEPARATOR``; ``prompt_hash`` is the sha256 of the rendered
 #: prompt; ``found`` says where the answer was (``harness.grading.How``); ``n_tokens`` counts the
-#: end token.
+#: end token, and what was sampled behind a stop string.
 EVAL_COLUMNS = (
     "task",
     "doc_id",
@@ -214,7 +214,7 @@ def _task_rows(
     from harness.evaluation.lm import sampling_params
 
     metadata = task.config.metadata or {}
-    params, _ = sampling_params(task.config.generation_kwargs)
+    params = sampling_params(task.config.generation_kwargs)
     mode = "sampled" if params.temperature > 0 else "greedy"
     stated = metadata.get("group_field") or []
     group_fields = [stated] if isinstance(stated, str) else list(stated)

@@ -44,7 +44,7 @@ def evaluation_tokens_at_most(config: RunConfig) -> int:
     once = 0
     for task in load_evaluator(config).tasks.values():
         items = min(len(task.eval_docs), said.limit or len(task.eval_docs))
-        longest = sampling_params(task.config.generation_kwargs)[0].max_new_tokens
+        longest = sampling_params(task.config.generation_kwargs).max_new_tokens
         once += items * int(task.config.repeats) * longest
     return (1 + len(due)) * once
 

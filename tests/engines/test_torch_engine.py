@@ -45,6 +45,39 @@ def ladder_prompts(policy: Policy, n: int) -> list[list[int]]:
     return [render(policy.tokenizer, [{"role": "user", "content": c}]) for c in chats]
 
 
+@pytest.mark.parametrize("max_rows", [512, 3])
+def test_a_stop_string_ends_a_response_and_no_other(base_policy: Policy, max_rows: int) -> None:
+    prompts = ladder_prompts(base_policy, 8)
+    keys = keys64(0, "stop", n=len(prompts))
+    sampler = engine(base_policy, max_rows=max_rows)
+
+    def texts(*stop: str) -> tuple[Rollouts, list[str]]:
+        params = SamplingParams(90, temperature=1.0, stop=stop)
+        out = sampler.generate(prompts, params, row_keys=keys)
+        return out, out.texts(base_policy.tokenizer)
+
+    free, whole = texts()
+    stop = max(whole, key=len)[20:24]
+    holding = [stop in text for text in whole]
+    assert any(holding)
+    out, cut = texts(stop, "never said")
+    early = 0
+    for i, holds in enumerate(holding):
+        if not holds:
+            assert rows(out)[i] == rows(free)[i]
+            continue
+        assert whole[i].startswith(cut[i])
+        assert stop in cut[i]
+        assert not out.truncated[i]
+        early += int(out.lengths[i]) < int(free.lengths[i])
+    assert early
+
+
+def test_an_empty_stop_string_is_refused() -> None:
+    with pytest.raises(HarnessError, match="no empty stop string"):
+        SamplingParams(3, stop=("",))
+
+
 class TestGreedy:
     def reference(self, policy: Policy, prompts: list[list[int]], new: int) -> list[list[int]]:
         """transformers' own generate, one prompt at a time, cut after its end token."""

@@ -35,16 +35,13 @@ def _request(context: str, kwargs: dict[str, Any], doc_id: int = 0) -> Instance:
 def test_generation_kwargs(
     kwargs: dict[str, Any], temperature: float, max_new_tokens: int, stops: list[str]
 ) -> None:
-    params, until = sampling_params(kwargs)
-    assert (params.temperature, params.max_new_tokens, until) == (
-        temperature,
-        max_new_tokens,
-        stops,
-    )
+    params = sampling_params(kwargs)
+    assert (params.temperature, params.max_new_tokens) == (temperature, max_new_tokens)
+    assert params.stop == tuple(stops)
 
 
 def test_truncation_rules_are_passed_on_and_others_refused() -> None:
-    params, _ = sampling_params({"do_sample": True, "top_p": 0.9, "top_k": 5, "min_p": 0.1})
+    params = sampling_params({"do_sample": True, "top_p": 0.9, "top_k": 5, "min_p": 0.1})
     assert (params.top_p, params.top_k, params.min_p) == (0.9, 5, 0.1)
     with pytest.raises(HarnessError, match="num_beams"):
         sampling_params({"num_beams": 4})
