@@ -94,7 +94,8 @@ def extract_final(response: str, *, gold: str | None = None) -> Extraction:
     1. The last complete box (``extract_answer``). Where ``gold`` is a list of several values, boxes
        side by side (``$\boxed{2}$ and $\boxed{3}$``) count as one list.
     2. No box at all: what stands behind the last "answer is", "answer:" or "####". Where ``gold``
-       is a number, that has to be one: "the answer is $|(1-i)^8|$" repeats the question.
+       is a number, that has to be one: "the answer is $|(1-i)^8|$" repeats the question. A chain
+       of three sides or more is working, unless its first side is a name (``x = 3 \cdot 4 = 12``).
     3. Otherwise there is no answer.
     """
     boxed = extract_answer(response)
@@ -105,7 +106,7 @@ def extract_final(response: str, *, gold: str | None = None) -> Extraction:
     if "\\boxed" in response:  # an empty, unclosed or endless box is no answer
         return _NOTHING
     stated = _stated(_tail(response))
-    if stated is None or (gold is not None and _unevaluated(stated, gold)):
+    if stated is None or _working(stated) or (gold is not None and _unevaluated(stated, gold)):
         return _NOTHING
     return Extraction(stated, How.STATED)
 
@@ -157,6 +158,12 @@ def _stated(text: str) -> str | None:
     if len(words) <= 4:
         return line or None
     return _last_formula_or_number(line)
+
+
+def _working(stated: str) -> bool:
+    """Whether what was stated is a chain of equations that assigns to nothing."""
+    text = normalise(stated)
+    return len(split(text, ["="])) > 2 and not assigned(text)[0]
 
 
 def _unevaluated(stated: str, gold: str) -> bool:

@@ -111,6 +111,8 @@ def test_of_a_text_that_may_be_an_answer(text: str, answer: str | None, how: How
         ("The answer is $x = 16$.", "16", "x = 16"),
         ("The answer is $|(1-i)^8| = 16$.", "16", "|(1-i)^8| = 16"),
         ("The answer is 16 apples.", "16", "16 apples"),
+        ("The answer is $k + 4 = 3k - 2 = 2k + 2$.", "2k+2", None),
+        ("The answer is $x = 4^2 = 16$.", "16", "x = 4^2 = 16"),
         (r"The answer is $2\sqrt{3}$.", r"\sqrt{12}", r"2\sqrt{3}"),
         (r"I box the question: \boxed{|(1-i)^8|}", "16", "|(1-i)^8|"),
     ],
