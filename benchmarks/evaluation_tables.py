@@ -29,6 +29,7 @@ from harness.grading import Verdict, extract_final, shared_grader
 from harness.store import read_json, read_parquet
 
 STOCK = Path(lm_eval.tasks.__file__).parent
+KEY = ("model", "task", "mode", "doc_id", "sample")
 Scorer = Callable[[dict[str, Any], str], float]
 
 
@@ -68,13 +69,18 @@ def math500_scorers() -> dict[str, Scorer]:
     return {"stock": score}
 
 
+def _model(folder: Path) -> str:
+    return str(read_json(folder / "manifest.json")["model"])
+
+
 def compare(folders: list[Path]) -> pd.DataFrame:
     """One row for each response and stock filter: our verdict and theirs.
 
     Beside the model's responses the sets' own solutions are scored as if they were responses, each
     to its own problem (mode "solution") and to the problem before it (mode "swapped").
     """
-    rows = pd.concat([read_parquet(f / "items.parquet") for f in folders], ignore_index=True)
+    parts = [read_parquet(f / "items.parquet").assign(model=_model(f)) for f in folders]
+    rows = pd.concat(parts, ignore_index=True)
     scorers = {"gsm8k": gsm8k_scorers(), "math500": math500_scorers()}
     sources = {"gsm8k": "gsm8k_test", "math500": "math500"}
     found = []
@@ -85,7 +91,7 @@ def compare(folders: list[Path]) -> pd.DataFrame:
             item = items[int(row["doc_id"])]
             for name, score in named.items():
                 theirs = score(item, str(row["response"]))
-                key = {k: row[k] for k in ("task", "mode", "doc_id", "sample", "verdict", "found")}
+                key = {k: row[k] for k in (*KEY, "verdict", "found")}
                 found.append({**key, "filter": name, "ours": row["score"], "theirs": theirs})
     return pd.DataFrame(found)
 
@@ -99,6 +105,7 @@ def _solutions(task: str, items: list[dict[str, Any]]) -> Iterator[dict[str, Any
         verdicts = shared_grader().grade(gold=golds, pred=[f.answer for f in finals])
         for i, verdict in enumerate(verdicts):
             yield {
+                "model": "none",
                 "task": task,
                 "mode": mode,
                 "doc_id": i,
@@ -113,16 +120,16 @@ def _solutions(task: str, items: list[dict[str, Any]]) -> Iterator[dict[str, Any
 def results(folders: list[Path]) -> list[str]:
     """Rows of Markdown: one for each task and mode."""
     lines = [
-        "| task | mode | items | samples | accuracy [95 %] | truncated | no answer | timeout "
-        "| no box, answer in words | mean tokens | dtype |",
-        "|---|---|--:|--:|---|--:|--:|--:|--:|--:|---|",
+        "| model | task | mode | items | samples | accuracy [95 %] | truncated | no answer "
+        "| timeout | no box, answer in words | mean tokens | dtype |",
+        "|---|---|---|--:|--:|---|--:|--:|--:|--:|--:|---|",
     ]
     for folder in folders:
         dtype = read_json(folder / "manifest.json")["engine"]["dtype"]
         table = pd.read_csv(folder / "summary.csv", keep_default_na=False)
         for row in table[table["group"] == ""].to_dict("records"):
             shares = (row[k] for k in ("truncated", "no_answer", "timeout", "fallback"))
-            cells = [row["task"], row["mode"], row["items"], row["samples"]]
+            cells = [_model(folder), row["task"], row["mode"], row["items"], row["samples"]]
             cells += [f"{row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"]
             cells += [*(f"{share:.2f}" for share in shares), f"{row['tokens']:.0f}", dtype]
             lines.append(f"| {' | '.join(map(str, cells))} |")
@@ -132,13 +139,14 @@ def results(folders: list[Path]) -> list[str]:
 def agreement(table: pd.DataFrame) -> list[str]:
     """Rows of Markdown: how often both scorings, one or none count a response as right."""
     lines = [
-        "| task | mode | filter | responses | both right | ours only | theirs only | neither |",
-        "|---|---|---|--:|--:|--:|--:|--:|",
+        "| model | task | mode | filter | responses | both right | ours only | theirs only "
+        "| neither |",
+        "|---|---|---|---|--:|--:|--:|--:|--:|",
     ]
-    for (task, mode, name), part in table.groupby(["task", "mode", "filter"]):
+    for key, part in table.groupby(["model", "task", "mode", "filter"], sort=False):
         counts = part.groupby(["ours", "theirs"]).size()
         cells = [int(counts.get(key, 0)) for key in ((1, 1), (1, 0), (0, 1), (0, 0))]
-        lines.append(f"| {task} | {mode} | {name} | {len(part)} | {' | '.join(map(str, cells))} |")
+        lines.append(f"| {' | '.join(map(str, (*key, len(part), *cells)))} |")
     return lines
 
 
@@ -165,7 +173,7 @@ def main() -> None:
     write_between(options.page, "results", results(options.folders))
     write_between(options.page, "agreement", agreement(table))
     differing = table[table["ours"] != table["theirs"]]
-    columns = ["task", "filter", "mode", "doc_id", "sample", "found", "verdict", "theirs"]
+    columns = [*KEY, "filter", "found", "verdict", "theirs"]
     target = options.page.with_suffix(".disagreements.csv")
     differing[columns].to_csv(target, index=False)
     print(f"{len(differing)} disagreements: {target}")

@@ -42,6 +42,7 @@ class Extraction:
         return self.how in (How.STATED, How.LAST)
 
 
+_EMPTY_BOX = re.compile(r"\\boxed\s{0,8}\{\s{0,8}\}")
 _DOUBLED = re.compile(r"(?<!\\)\\\\boxed ?\{")
 _NOTHING = Extraction(None, How.NONE)
 _SPECIAL = re.compile(r"<\|[A-Za-z_]{1,20}\|>")
@@ -93,9 +94,10 @@ def extract_final(response: str, *, gold: str | None = None) -> Extraction:
 
     1. The last complete box (``extract_answer``). Where ``gold`` is a list of several values, boxes
        side by side (``$\boxed{2}$ and $\boxed{3}$``) count as one list.
-    2. No box at all: what stands behind the last "answer is", "answer:" or "####". Where ``gold``
-       is a number, that has to be one: "the answer is $|(1-i)^8|$" repeats the question. A chain
-       of three sides or more is working, unless its first side is a name (``x = 3 \cdot 4 = 12``).
+    2. No box: what stands behind the last "answer is", "answer:" or "####" (behind the last empty
+       box, if there are such: ``\boxed{}`` repeats the prompt). Where ``gold`` is a number, that
+       has to be one: "the answer is $|(1-i)^8|$" repeats the question. A chain of three sides or
+       more is working, unless its first side is a name (``x = 3 \cdot 4 = 12``).
     3. Otherwise there is no answer.
     """
     boxed = extract_answer(response)
@@ -103,9 +105,8 @@ def extract_final(response: str, *, gold: str | None = None) -> Extraction:
         if gold is not None and is_several(gold) and (several := _joined_boxes(response)):
             return Extraction(several, How.BOX)
         return Extraction(boxed, How.BOX)
-    if "\\boxed" in response:  # an empty, unclosed or endless box is no answer
-        return _NOTHING
-    stated = _stated(_tail(response))
+    behind = _behind_empty_boxes(response)
+    stated = None if behind is None else _stated(_tail(behind))
     if stated is None or _working(stated) or (gold is not None and _unevaluated(stated, gold)):
         return _NOTHING
     return Extraction(stated, How.STATED)
@@ -158,6 +159,15 @@ def _stated(text: str) -> str | None:
     if len(words) <= 4:
         return line or None
     return _last_formula_or_number(line)
+
+
+def _behind_empty_boxes(response: str) -> str | None:
+    """What an announcement may stand in; None where a box is unclosed or endless."""
+    last = response.rfind("\\boxed")
+    if last < 0:
+        return response
+    empty = _EMPTY_BOX.match(response, last)
+    return None if empty is None else response[empty.end() :]
 
 
 def _working(stated: str) -> bool:
