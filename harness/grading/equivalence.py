@@ -35,6 +35,10 @@ _COMMA = re.compile(r"-?[0-9]{1,60},[0-9]{1,60}")
 _POINT = re.compile(r"-?[0-9]{1,60}\.[0-9]{1,60}")
 
 
+#: Words that are no product of letters although they are short.
+_SHORT = frozenset({"yes", "no", "odd"})
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """Allowance between two numbers: ``max(rel * larger magnitude, abs)``, as in math.isclose."""
@@ -55,7 +59,7 @@ def _words(text: str) -> tuple[str, bool] | None:
     words = " ".join((text if inside is None else inside).lower().split()).strip(" .")
     if sum(c.isalpha() for c in words) < 2 or any(c.isdigit() or c in "=<>" for c in words):
         return None
-    return words, inside is not None or max(map(len, words.split())) >= 4
+    return words, inside is not None or words in _SHORT or max(map(len, words.split())) >= 4
 
 
 def canonical(answer: str) -> Fraction | str:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from harness.grading import phrases
 from harness.grading.extract import MAX_ANSWER_CHARS
 
 if TYPE_CHECKING:
@@ -332,21 +333,18 @@ def degrees_and_percent(text: str) -> str:
 
 
 _LONE = re.compile(r"\[ ?(?P<number>[+-]?[0-9.,/]{1,60}) ?\]")
-_OPTION = re.compile(r"(?:\\text\{ ?)?\((?P<letter>[A-Z])\)(?: ?\})?")
 _EMPTY_MACRO = re.compile(r"\\text\{ ?\}|(?<![\\A-Za-z}\]])\{\}")
 
 
 def edges(text: str) -> str:
-    r"""Punctuation at the end and quotes around it dropped; ``(C)`` is ``C``, ``[9]`` is 9."""
+    r"""Punctuation at the end and quotes around it dropped; ``[9]`` is 9."""
     text = _EMPTY_MACRO.sub("", text).strip()
     while text and (text[-1] in ".;:" or (text[-1] == "," and len(text) > 1)):
         text = text[:-1].rstrip()
     if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'`":
         text = text[1:-1].strip()
-    if (match := _LONE.fullmatch(text)) and "," not in match["number"]:
-        return match["number"]
-    match = _OPTION.fullmatch(text)
-    return match["letter"] if match else text
+    match = _LONE.fullmatch(text)
+    return match["number"] if match and "," not in match["number"] else text
 
 
 #: The rules in the order in which they are applied.
@@ -355,14 +353,21 @@ RULES: tuple[Callable[[str], str], ...] = (
     plain_characters,
     thousands,
     delimiters,
+    phrases.repeating_decimals,
     text_macros,
+    phrases.worded_numbers,
     conjunctions,
     relations,
+    phrases.set_builder,
+    phrases.parameters,
     clock_times,
+    phrases.logarithms,
+    phrases.degrees_of_functions,
     degrees_and_percent,
     programs,
     fractions_and_roots,
     edges,
+    phrases.options,
 )
 
 

@@ -36,6 +36,7 @@ _LABEL = re.compile(r"(?=[^A-Za-z]{0,20}[A-Za-z])[A-Za-z\\{}()|,:' ]{1,60}")
 _INDEX = re.compile(r"_ ?(?:\{[^{}]{0,30}\}|[A-Za-z0-9])|\^ ?\{ ?-1 ?\}")
 _RELATION = re.compile(r" ?(<|>|\\le |\\ge ) ?")
 _MACRO = re.compile(r"\\[A-Za-z]+")
+_MODULUS = re.compile(r"\| ?([a-z]) ?\|")
 _MIRROR = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 
 
@@ -184,6 +185,9 @@ def as_interval(text: str) -> str | None:
     pieces = _RELATION.split(text.strip())
     if len(pieces) == 3:
         low, sign, high = pieces[0], pieces[1].strip(), pieces[2]
+        held = _MODULUS.fullmatch(low)
+        if held is not None and sign in ("<", "\\le"):
+            return as_interval(f"-({high}) {sign} {held[1]} {sign} {high}")
         if re.fullmatch(NAME, low) is None:
             low, sign, high = high, _MIRROR[sign], low
         bounds = ("-\\infty", "<", sign, high)

@@ -61,6 +61,15 @@ CASES: dict[str, list[tuple[str, str]]] = {
         (r"\leftarrow", r"\leftarrow"),
         (r"1 \\ 2", r"1 \\ 2"),
     ],
+    "repeating_decimals": [
+        ("0.333...", r"0.\overline{3}"),
+        (r"0.1666\ldots", r"0.1\overline{6}"),
+        (r"-0.1212\dots", r"-0.1212\dots"),
+        ("0.1212...", r"0.\overline{12}"),
+        ("0.33...", "0.33..."),
+        ("3.14159...", "3.14159..."),
+        ("1, 2, ...", "1, 2, ..."),
+    ],
     "text_macros": [
         (r"\mathrm{odd}", r"\text{odd}"),
         (r"\textbf{E}", "E"),
@@ -69,6 +78,10 @@ CASES: dict[str, list[tuple[str, str]]] = {
         (r"\text{A, B and C}", r"\text{A}; \text{B}; \text{C}"),
         ("arcsin(1/2)", r"\arcsin(1/2)"),
         (r"\operatorname{sin}(x)", r"\sin(x)"),
+    ],
+    "worded_numbers": [
+        (r"\text{June 20}", "June 20"),
+        (r"\text{June}", r"\text{June}"),
     ],
     "conjunctions": [
         (r"7, -2, \text{ and } -5", "7, -2; -5"),
@@ -86,11 +99,32 @@ CASES: dict[str, list[tuple[str, str]]] = {
         (r"(-1,+\infty)", r"(-1,\infty )"),
         (r"\left", r"\left"),
     ],
+    "set_builder": [
+        (r"\{x | x > 3\}", "x > 3"),
+        (r"\{x \in \mathbb{R} : x \le 3\}", r"x \le 3"),
+        (r"\{x | y > 3\}", r"\{x | y > 3\}"),
+        (r"\{1, 2\}", r"\{1, 2\}"),
+        (r"\{|x|\}", r"\{|x|\}"),
+    ],
+    "parameters": [
+        (r"\frac{\pi}{4}+k\pi, k\in \mathbb{Z}", r"\frac{\pi}{4}+k\pi"),
+        (r"2n+1 \text{ where } n \in \mathbb{N}", r"2n+1 \text{ where } n \in \mathbb{N}"),
+        (r"2n+1, \text{where } n \in \mathbb{N}", "2n+1"),
+        ("2n+1, n in Z", "2n+1"),
+        (r"x \in \mathbb{R}", r"x \in \mathbb{R}"),
+    ],
     "clock_times": [
         (r"6:30 \text{ p.m.}", "6:30 pm"),
         ("6 : 30 PM", "6:30 pm"),
         ("11 a.m.", "11 am"),
         ("6:30", "6:30"),
+    ],
+    "logarithms": [(r"\lg 100", r"\log_{10} 100"), (r"\lgroup", r"\lgroup")],
+    "degrees_of_functions": [
+        (r"\sin 30^{\circ}", r"\sin(\frac{30\pi}{180})"),
+        (r"2\cos^2(15^\circ)", r"2\cos^2(\frac{15\pi}{180})"),
+        (r"30^\circ", r"30^\circ"),
+        (r"\sin 30", r"\sin 30"),
     ],
     "degrees_and_percent": [
         (r"90^\circ", "90"),
@@ -128,12 +162,18 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "edges": [
         ("5.", "5"),
         ('"5"', "5"),
-        ("(C)", "C"),
-        (r"\text{(C)}", "C"),
         (r"5 \text{}", "5"),
-        ("(c)", "(c)"),
         ("[ 9 ]", "9"),
         ("[1,2]", "[1,2]"),
+    ],
+    "options": [
+        ("(C)", "C"),
+        ("C)", "C"),
+        (r"\text{(C)}", "C"),
+        ("Option C", "C"),
+        (r"\text{choice (C)}", "C"),
+        ("(c)", "(c)"),
+        ("option price", "option price"),
     ],
 }
 

@@ -36,6 +36,17 @@ SAME = {
         (r"\text{A, B, C}", "B,A,C"),
         ("$69$,$84$", "84, 69"),
     ],
+    "phrases": [
+        (r"\frac13", "0.333..."),
+        (r"\frac12", r"\sin 30^\circ"),
+        (r"(3,\infty)", r"\{x \mid x > 3\}"),
+        (r"\frac{\pi}{4}+k\pi", r"\frac{\pi}{4}+k\pi, k\in\mathbb{Z}"),
+        ("2", r"\lg 100"),
+        ("Yes", "yes."),
+        (r"\text{June 20}", "June 20"),
+        ("(-1,1)", "|x|<1"),
+        ("A", "Option A"),
+    ],
     "options": [
         ("12", r"\textbf{(C)}\ 12"),
         ("C", r"\textbf{(C)}\ 12"),
@@ -113,6 +124,14 @@ SAME = {
     ],
 }
 DIFFERENT = {
+    "phrases": [
+        ("0.333", "0.333..."),
+        (r"\sin 30", r"\frac12"),
+        ("A", "Option B"),
+        (r"(-\infty,3)", r"\{x \mid x > 3\}"),
+        ("(-1,1)", "|x|>1"),
+        ("[-1,1]", "|x|<1"),
+    ],
     "options": [("13", r"\textbf{(C)}\ 12"), ("D", r"\textbf{(C)}\ 12")],
     "steps": [
         (r"\lfloor\sqrt{n-1}\rfloor", r"-\lfloor\sqrt{n-1}\rfloor"),
