@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -85,7 +86,8 @@ def show_contamination(
 
 def _print(file: Path, found: list[Overlap], absent: list[str], threshold: float) -> None:
     console = Console()
-    table = Table(title=escape(printable(f"{file}: {found[0].questions} questions")))
+    title = escape(printable(f"{file}: {found[0].questions} questions"))
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("test set", no_wrap=True)
     for column in ("items", "copies", "sharing %", "hit %", "half %", "cosine", "p95"):
         table.add_column(column, justify="right")
