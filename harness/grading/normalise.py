@@ -303,20 +303,6 @@ def relations(text: str) -> str:
     return text
 
 
-_CLOCK = re.compile(
-    r"(?P<time>[0-9]{1,2}(?: ?: ?[0-9]{2})?) ?(?:\\text\{ ?)?"
-    r"(?P<half>[AaPp])\.? ?[Mm](?![A-Za-z])\.?(?: ?\})?"
-)
-
-
-def clock_times(text: str) -> str:
-    r"""``6:30 \text{ p.m.}`` as ``6:30 pm``: for math-verify it's a ratio."""
-    match = _CLOCK.fullmatch(text)
-    if match is None:
-        return text
-    return f"{match['time'].replace(' ', '')} {match['half'].lower()}m"
-
-
 _DEGREE = re.compile(r" ?\^ ?(?:\{ ?\\circ ?\}|\\circ(?![a-z]))|\\degree(?![a-z])s?")
 _PERCENT = re.compile(
     r" ?(?:\\?%|\\text\{ ?(?:\\?%|percent(?:age)?|pct) ?\}"
@@ -360,7 +346,7 @@ RULES: tuple[Callable[[str], str], ...] = (
     relations,
     phrases.set_builder,
     phrases.parameters,
-    clock_times,
+    phrases.clock_times,
     phrases.logarithms,
     phrases.degrees_of_functions,
     degrees_and_percent,

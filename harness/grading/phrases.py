@@ -97,3 +97,17 @@ def worded_numbers(text: str) -> str:
     r"""``\text{June 20}`` as ``June 20``, which is how it's written without a macro."""
     match = _WORDED.fullmatch(text)
     return match["inside"].strip() if match else text
+
+
+_CLOCK = re.compile(
+    r"(?P<time>[0-9]{1,2}(?: ?: ?[0-9]{2})?) ?(?:\\text\{ ?)?"
+    r"(?P<half>[AaPp])\.? ?[Mm](?![A-Za-z])\.?(?: ?\})?"
+)
+
+
+def clock_times(text: str) -> str:
+    r"""``6:30 \text{ p.m.}`` as ``6:30 pm``: for math-verify it's a ratio."""
+    match = _CLOCK.fullmatch(text)
+    if match is None:
+        return text
+    return f"{match['time'].replace(' ', '')} {match['half'].lower()}m"
