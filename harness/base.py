@@ -136,6 +136,24 @@ def base_label(path: str, warm_start: dict[str, Any] | None) -> str:
     return Path(path).resolve().name if local else path
 
 
+def describe_base(
+    path: str, base: Path, revision: str | None, commit: str | None
+) -> dict[str, Any]:
+    """What manifests say of a base model; one with a warm start isn't zero-data.
+
+    Args:
+        path: as it was named; ``base`` is where it lies (or its hub id).
+        revision, commit: as in `base_hash`.
+    """
+    warm_start = read_warm_start(base, revision)
+    return {
+        "base_model": base_label(path, warm_start),
+        "base_model_hash": base_hash(base, revision, commit),
+        "warm_start": warm_start,
+        "zero_data": warm_start is None,
+    }
+
+
 def _hub_file(base: Path, revision: str | None) -> Path | None:
     """The record in a hub repository; None where there is none or the hub can't be asked."""
     from transformers.utils import cached_file

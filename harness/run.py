@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from harness import __version__
-from harness.base import ROOT, base_hash, base_label, find_base, read_warm_start, resolve
+from harness.base import ROOT, describe_base, find_base, read_warm_start, resolve
 from harness.checker import load_checker
 from harness.coevolution import Coevolution
 from harness.config.schema import RunConfig
@@ -98,7 +98,10 @@ def execute(spec: RunSpec, runs: Path) -> Status:
                 evaluator=load_evaluator(spec.config),
                 parameters=policy.parameters,
             )
-            folder.open(_manifest(spec, canonical, _describe(spec.config, base, policy), bench))
+            commit = getattr(policy.model.config, "_commit_hash", None)
+            model = spec.config.model
+            about = describe_base(model.path, base, model.revision, commit)
+            folder.open(_manifest(spec, canonical, about, bench))
             folder.event("start", process=os.getpid())
             ending = Coevolution(bench, base, load).run()
         _record_cost(folder, started)
@@ -162,19 +165,6 @@ def _load(config: RunConfig, path: Path) -> Policy:
     if config.model.revision and str(path) == config.model.path:
         extra["revision"] = config.model.revision
     return Policy.load(path, getattr(torch, config.model.dtype), **extra)
-
-
-def _describe(config: RunConfig, base: Path, policy: Policy) -> dict[str, Any]:
-    """What the manifest says of the base model; one with a warm start isn't zero-data."""
-    revision = config.model.revision
-    warm_start = read_warm_start(base, revision)
-    commit = getattr(policy.model.config, "_commit_hash", None)
-    return {
-        "base_model": base_label(config.model.path, warm_start),
-        "base_model_hash": base_hash(base, revision, commit),
-        "warm_start": warm_start,
-        "zero_data": warm_start is None,
-    }
 
 
 def _manifest(

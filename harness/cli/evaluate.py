@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import __version__
-from harness.base import base_hash, base_label, find_base, read_warm_start, resolve
+from harness.base import describe_base, find_base, resolve
 from harness.engines import Engine, Rollouts
 from harness.engines.torch_engine import TorchEngine
 from harness.errors import HarnessError
@@ -89,15 +89,14 @@ def evaluate(request: EvalRequest, as_json: bool) -> None:
     torch.set_num_threads(request.threads)
     policy = _load(base, request)
     prompts = evaluator.prompt_hashes(policy.tokenizer)
-    warm_start = read_warm_start(base, request.revision)
     commit = getattr(policy.model.config, "_commit_hash", None)
-    model_hash = base_hash(base, request.revision, commit)
+    about = describe_base(request.model, base, request.revision, commit)
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "harness": __version__,
-        "model": base_label(request.model, warm_start),
-        "model_hash": model_hash,
-        "warm_start": warm_start,
+        "model": about["base_model"],
+        "model_hash": about["base_model_hash"],
+        "warm_start": about["warm_start"],
         "task_hashes": task_hashes,
         "prompt_hash": prompts,
         "generation": {
@@ -111,7 +110,7 @@ def evaluate(request: EvalRequest, as_json: bool) -> None:
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True, default=str).encode()).hexdigest()
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(request.model).stem or "model")[:60]
     folder = request.out / f"{safe}-{digest[:8]}"
-    identity = json.dumps([model_hash, manifest["engine"]], sort_keys=True)
+    identity = json.dumps([about["base_model_hash"], manifest["engine"]], sort_keys=True)
     cache = ResponseCache(request.out / "responses", identity, request.seed)
     started = time.perf_counter(), time.process_time()
     with _Bar(evaluator.n_responses(request.limit), quiet=as_json) as bar:

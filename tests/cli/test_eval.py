@@ -62,7 +62,7 @@ def test_eval_writes_every_response_and_repeats(
 
 def test_an_evaluation_killed_at_any_time_ends_in_the_same_files(tmp_path: Path) -> None:
     call = [sys.executable, "-m", "harness", "eval", "--model", BASE, "--tasks", "ladder"]
-    call += ["--limit", "60", "--batch-rows", "10", "--json"]
+    call += ["--limit", "200", "--batch-rows", "10", "--json"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
     subprocess.run([*call, "--out", str(whole)], check=True, **quiet)  # type: ignore[call-overload]
