@@ -1,8 +1,4 @@
-"""Short questions: a small bonus for every character that a question stays below a budget.
-
-r' = r + weight * max(0, budget - length) / budget, for valid questions only. No paper: this file
-is the example of `docs/add_a_method.md`.
-"""
+"""The example of `docs/add_a_method.md`: a method in one file."""
 
 from __future__ import annotations
 
@@ -15,7 +11,15 @@ from harness.roles import Rewards
 
 @register("short_questions")
 class ShortQuestions(Method):
-    """R-Zero's proposer reward plus a bonus for brevity."""
+    """R-Zero's proposer reward plus a bonus for brevity.
+
+    Equation: r' = r + weight * max(0, budget - length) / budget, for valid questions only.
+    Defaults: our own; there is no paper.
+    Hook: `reward`, of the proposer.
+    Unconfirmed: nothing.
+    """
+
+    off = {"weight": 0.0}
 
     class Params(MethodParams):
         weight: float = Field(0.2, ge=0, description="reward of an empty question")

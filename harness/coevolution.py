@@ -107,8 +107,9 @@ class Coevolution:
     # The phases, each from the files of the ones before it.
 
     def _propose(self, t: int) -> Metrics:
-        proposer, solver = self._policy("proposer", t - 1), self._policy("solver", t - 1)
-        metrics = train_proposer(self.bench, t, proposer, solver)
+        proposer = self._policy("proposer", t - 1)
+        solvers = [self._policy("solver", snapshot) for snapshot in self._jury(t)]
+        metrics = train_proposer(self.bench, t, proposer, solvers)
         self._save("proposer", t, proposer)
         return dict(metrics)
 
@@ -237,6 +238,19 @@ class Coevolution:
             )
         return self.load(path)
 
+    def _jury(self, t: int) -> tuple[int, ...]:
+        """The iterations whose solvers vote in the proposer's reward of iteration ``t``.
+
+        Raises:
+            HarnessError: the method names none, or one that isn't there yet.
+        """
+        jury = self.bench.method.jury(self.bench.context("proposer", "train", t), (t - 1,))
+        if not jury or not set(jury) <= set(range(t)):
+            raise HarnessError(
+                f"iteration {t}: the method asks solvers {jury} to vote; there are 0 to {t - 1}"
+            )
+        return jury
+
     def _save(self, role: Role, t: int, policy: Policy) -> None:
         with atomic_folder(self.bench.folder.iteration(t) / role) as path:
             policy.save(path)
@@ -244,7 +258,10 @@ class Coevolution:
 
     def _tidy(self, t: int) -> None:
         """Drop the checkpoints that nothing will read again."""
-        if self.bench.config.keep_checkpoints == "last" and t > 1:
-            for role in ("proposer", "solver"):
-                if (self.bench.folder.iteration(t) / role).exists():
-                    self.bench.folder.discard("iterations", f"{t - 1:02d}", role)
+        if self.bench.config.keep_checkpoints != "last":
+            return
+        wanted = {"proposer": {t}, "solver": {t, *self._jury(t + 1)}}
+        for role, kept in wanted.items():
+            if (self.bench.folder.iteration(t) / role).exists():
+                for old in set(range(1, t)) - kept:
+                    self.bench.folder.discard("iterations", f"{old:02d}", role)

@@ -33,6 +33,11 @@ class Ledger:
         self.tokens[f"{role}/trained"] += tokens
         self.flops += self.parameters * tokens * (2.0 * forwards + 4.0 * backwards)
 
+    def measured(self, role: str, tokens: int) -> None:
+        """Count tokens (prompts included) that a policy only read."""
+        self.tokens[f"{role}/measured"] += tokens
+        self.flops += 2.0 * self.parameters * tokens
+
     def metrics(self) -> dict[str, float]:
         """Flat ``compute/...`` metrics."""
         named = {f"compute/{k}/tokens": float(v) for k, v in sorted(self.tokens.items())}

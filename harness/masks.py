@@ -10,8 +10,9 @@ Vocabulary dropout: arXiv 2604.03472 (b_v ~ Bernoulli(alpha) for v outside the p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -22,9 +23,10 @@ from torch import Tensor
 from harness.errors import HarnessError
 from harness.rng import key64
 
-Granularity = Literal["step", "group", "sequence"]
+Granularity = Literal["step", "mini", "group", "sequence"]
 ProtectedKind = Literal["format", "digits", "punctuation", "single_characters"]
 
+_NOWHERE: Mapping[int, int] = MappingProxyType({})
 _LOW32 = 0xFFFFFFFF
 _M1 = 0x7FEB352D
 _M2 = 0x846CA68B
@@ -140,7 +142,8 @@ class VocabMask:
         alpha: retention probability of an unprotected token, in (0, 1].
         protected: the set F.
         vocab_size: the tokenizer's size; logits beyond it (padding of the head) are dropped.
-        granularity: what shares one mask: the whole step, a group, or nothing (each sequence).
+        granularity: what shares one mask: the whole step, the groups of one optimiser update, a
+            group, or nothing (each sequence).
         in_logprobs: whether log-probabilities are computed under the mask (`behaviour`) or under
             the full softmax (`none`).
     """
@@ -174,10 +177,14 @@ class VocabMask:
         """Whether every row has the same mask."""
         return self.granularity == "step"
 
-    def row_ids(self, group_id: Sequence[int]) -> list[int]:
-        """The mask row of each rollout [R], from its group."""
+    def row_ids(
+        self, group_id: Sequence[int], minibatch: Mapping[int, int] = _NOWHERE
+    ) -> list[int]:
+        """The mask row of each rollout [R], from its group and the update that group belongs to."""
         if self.granularity == "step":
             return [0] * len(group_id)
+        if self.granularity == "mini":
+            return [minibatch.get(group, 0) for group in group_id]
         return list(group_id) if self.granularity == "group" else list(range(len(group_id)))
 
     @property

@@ -7,8 +7,8 @@ recomputed in the backward pass, and under a shared mask only the kept rows of t
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from harness.engines.base import LogitsRule
+from harness.engines.base import LogitsRule, replay_of
 from harness.errors import HarnessError, RunFailedError
 from harness.masks import VocabMask
+from harness.support import Support
 
 _CHUNK_ELEMENTS = 2**23
 """Logits held at once (32 MB in float32)."""
@@ -45,6 +46,8 @@ class TokenBatch:
     """long [R]: the row of the mask that each rollout was sampled under."""
     logits_rule: LogitsRule | None = None
     row_keys: Sequence[int] = ()
+    support: Support | None = None
+    """what a rule that is replayed by ``behaviour`` left of the vocabulary, token by token."""
 
     def __len__(self) -> int:
         return len(self.prompt_ids)
@@ -68,7 +71,23 @@ class TokenBatch:
             mask_rows=self.mask_rows[index] if self.mask_rows is not None else None,
             logits_rule=self.logits_rule,
             row_keys=[self.row_keys[i] for i in picked] if self.row_keys else (),
+            support=self.support.rows(picked) if self.support is not None else None,
         )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A policy's values of m rows. float32 [m, T], 0 where there is no response token.
+
+    Attributes:
+        logp: log-probability of each response token.
+        entropy: of the policy at that place, in nats.
+        candidates: log-probabilities [m, T, C] of other tokens that were asked for.
+    """
+
+    logp: Tensor
+    entropy: Tensor
+    candidates: Tensor | None = None
 
 
 class Policy:
@@ -131,14 +150,48 @@ class Policy:
         self.tokenizer.save_pretrained(path)
 
     def logprobs(self, batch: TokenBatch, *, full_support: bool = False) -> tuple[Tensor, Tensor]:
+        """Log-probability and entropy [m, T] of `score`."""
+        scores = self.score(batch, full_support=full_support)
+        return scores.logp, scores.entropy
+
+    def support(self, batch: TokenBatch) -> Support:
+        """What the batch's rule leaves of the vocabulary at each response token.
+
+        The sampled token always belongs: where rounding put it outside, it is put back.
+        """
+        kept: list[Tensor] = []
+        sampled = batch.response_ids[batch.response_mask].to(self.model.device)
+
+        def note(logits: Tensor) -> Tensor:
+            keep = torch.isfinite(logits)
+            here = sampled[len(kept) : len(kept) + len(keep)]
+            keep[torch.arange(len(keep), device=keep.device), here] = True
+            kept.extend(row.nonzero()[:, 0].to("cpu", torch.int32) for row in keep)
+            return logits
+
+        with torch.no_grad():
+            self.score(replace(batch, support=None), extra=note, replay=True)
+        return Support.of(kept, batch.response_mask.sum(dim=1).tolist())
+
+    def score(
+        self,
+        batch: TokenBatch,
+        *,
+        full_support: bool = False,
+        candidates: Tensor | None = None,
+        extra: Callable[[Tensor], Tensor] | None = None,
+        replay: bool = False,
+    ) -> Scores:
         """Log-probability and entropy of each response token under the batch's sampling rule.
+
+        The sampled token belongs to what a rule leaves, even where the rule drops it by now.
 
         Args:
             batch: m rows.
             full_support: ignore mask and rule (still divide by the temperature).
-
-        Returns:
-            logp, entropy: float32 [m, T], 0 where ``response_mask`` is False. Entropy in nats.
+            candidates: long [m, T, C], other tokens to score at each place; -1 for none.
+            extra: a further rule on the logits [n, V] of n response tokens, before the temperature.
+            replay: apply the rule itself, however it is replayed.
         """
         device = self.model.device
         hidden = self._response_hidden(batch)
@@ -151,7 +204,8 @@ class Policy:
             mask = None
         support: Tensor | None = None
         weight, bias = head.weight, getattr(head, "bias", None)
-        if mask is not None and mask.shared and batch.logits_rule is None:
+        alone = batch.logits_rule is None and extra is None and candidates is None
+        if mask is not None and mask.shared and alone:
             keep = mask.keep(torch.zeros(1, dtype=torch.long, device=device), weight.shape[0])[0]
             kept = keep.nonzero()[:, 0]
             weight, bias = weight[kept], bias[kept] if bias is not None else None
@@ -162,15 +216,26 @@ class Policy:
             assert batch.mask_rows is not None
             support = mask.keep(batch.mask_rows.to(device), weight.shape[0])
             _assert_kept(support[row_of_token, targets])
-        rule = None if full_support else batch.logits_rule
+        rule = batch.logits_rule
+        if full_support or not (replay or replay_of(rule) == "current"):
+            rule = None
+        stored = batch.support.flat() if batch.support and not full_support else None
+        asked = None if candidates is None else candidates.to(device)[valid]
 
-        def chunk(hidden_nd: Tensor, weight_vd: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        def chunk(hidden_nd: Tensor, weight_vd: Tensor, index: Tensor) -> tuple[Tensor, ...]:
             logits = torch.nn.functional.linear(hidden_nd, weight_vd, bias).float()
             if support is not None:
                 logits = logits.masked_fill(~support[row_of_token[index]], -torch.inf)
             if rule is not None:
-                logits = self._replay(rule, logits, batch, valid, index)
-            return _logp_entropy(logits / batch.temperature, targets[index])
+                ruled = self._replay(rule, logits, batch, valid, index)
+                logits = _put_back(ruled, logits, targets[index])
+            if stored is not None:
+                logits = logits.masked_fill(~stored.keep(index, logits.shape[1]), -torch.inf)
+            if extra is not None:
+                logits = extra(logits)
+            logits = logits / batch.temperature
+            found = _logp_entropy(logits, targets[index])
+            return found if asked is None else (*found, _logp_of(logits, asked[index]))
 
         size = max(1, _CHUNK_ELEMENTS // weight.shape[0])
         parts = []
@@ -180,9 +245,15 @@ class Policy:
                 parts.append(checkpoint(chunk, hidden[index], weight, index, use_reentrant=False))
             else:
                 parts.append(chunk(hidden[index], weight, index))
-        logp, entropy = (torch.cat(column) for column in zip(*parts, strict=True))
+        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
         blank = torch.zeros(valid.shape, dtype=torch.float32, device=device)
-        return blank.masked_scatter(valid, logp), blank.masked_scatter(valid, entropy)
+        named = None
+        if candidates is not None:
+            named = blank.new_full(candidates.shape, -torch.inf)
+            named = named.masked_scatter(valid[:, :, None], columns[2])
+        return Scores(
+            blank.masked_scatter(valid, columns[0]), blank.masked_scatter(valid, columns[1]), named
+        )
 
     def _response_hidden(self, batch: TokenBatch) -> Tensor:
         """Hidden states [N, d] that predict the N valid response tokens, row by row."""
@@ -276,12 +347,29 @@ def _plain(model: Any) -> Any:
     return plain
 
 
+def _put_back(ruled: Tensor, logits: Tensor, sampled: Tensor) -> Tensor:
+    """Ruled logits [n, V] with the sampled tokens [n] as they were where the rule drops them.
+
+    A token may leave a policy's own support by an update or by rounding; its ratio stays finite.
+    """
+    place = sampled[:, None]
+    after = ruled.gather(1, place)
+    kept = torch.where(torch.isfinite(after), after, logits.gather(1, place))
+    return ruled.scatter(1, place, kept)
+
+
 def _logp_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Log-prob [n] of the targets and entropy [n] from logits [n, V] that may hold -inf."""
     logp = torch.log_softmax(logits, dim=-1)
     # 0 * -inf is not 0: masked entries contribute nothing, in the gradient too.
     plogp = logp.exp() * logp.masked_fill(torch.isinf(logp), 0.0)
     return logp.gather(1, targets[:, None])[:, 0], -plogp.sum(dim=-1)
+
+
+def _logp_of(logits: Tensor, ids: Tensor) -> Tensor:
+    """Log-probs [n, C] of the tokens ``ids`` [n, C]; -inf where the id is negative."""
+    logp = torch.log_softmax(logits, dim=-1).gather(1, ids.clamp(min=0))
+    return logp.masked_fill(ids < 0, -torch.inf)
 
 
 def _first_line(error: BaseException) -> str:

@@ -59,6 +59,12 @@ class RunSpec:
         """Where this run lives."""
         return RunFolder.named(runs, self.method, self.config.profile, self.seed, self.digest)
 
+    def find(self, places: Sequence[Path]) -> RunFolder:
+        """The first of some folders' copies that is finished; else where it would be run."""
+        folders = [self.folder(place) for place in places]
+        finished = (f for f in folders if f.status is not Status.INCOMPLETE)
+        return next(finished, folders[0])
+
 
 def execute(spec: RunSpec, runs: Path) -> Status:
     """Do a run, or what is left of it; a finished one is left as it is.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from harness.config.schema import StageConfig
+from harness.engines.base import replay_of
 from harness.errors import RunFailedError
 from harness.grpo import (
     Coefficients,
@@ -23,10 +25,11 @@ from harness.grpo import (
     group_advantages,
     k3,
 )
-from harness.methods.base import HookContext, Method
+from harness.methods.base import HookContext, Method, TokenTools
 from harness.methods.batch import RolloutBatch
 from harness.policy import Policy, TokenBatch
 from harness.store import atomic_folder
+from harness.support import Support
 
 RATIO_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 """Largest |logp - old| allowed before the first update: rounding, not off-policy drift."""
@@ -54,11 +57,15 @@ class GrpoTrainer:
         self.optimizer = torch.optim.AdamW(
             policy.model.parameters(), lr=stage.lr, weight_decay=stage.weight_decay
         )
-        self.coefficients = Coefficients(
-            stage.clip_low, stage.clip_high, stage.dual_clip, stage.kl_coef
-        )
+        self.coefficients = stage_coefficients(stage)
         self.nonfinite_in_a_row = 0
         self.moved = False
+        self.extra_scans = 0
+        """Passes over the last step's tokens that a method made necessary."""
+
+    def measure(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
+        """Log-probs and entropies [R, T] of rollouts under the policy as it is."""
+        return self._scan(self.policy, tokens)
 
     def update(self, batch: RolloutBatch, method: Method, ctx: HookContext) -> dict[str, float]:
         """All optimiser updates on one scored batch.
@@ -73,6 +80,10 @@ class GrpoTrainer:
         if not len(batch):
             return {"updates_skipped": 1.0}  # a method dropped every row: nothing to learn from
         assert batch.rewards is not None
+        self.extra_scans = 0
+        if replay_of(batch.tokens.logits_rule) == "behaviour" and batch.tokens.support is None:
+            batch.tokens.support = self._support_of(batch.tokens)
+            self.extra_scans += 1
         tokens = batch.tokens
         mask = tokens.response_mask
         old, entropy = self._scan(self.policy, tokens)
@@ -82,7 +93,25 @@ class GrpoTrainer:
         base = torch.as_tensor(values, dtype=torch.float32)[None, :, None] * mask[None]
         advantages, blend = method.advantage(ctx, batch, base, torch.ones(1, len(batch)))
         stats = {"old": old, "ref": ref, "entropy": entropy}
-        stats = method.token_stats(ctx, batch, stats)
+
+        def old_logprobs(rule: Callable[[Tensor], Tensor]) -> Tensor:
+            self.extra_scans += 1
+            return self._scan(self.policy, tokens, extra=rule)[0]
+
+        stats = method.token_stats(ctx, batch, stats, TokenTools(old_logprobs))
+        step = TokenInputs(
+            logp=old,
+            old=stats["old"],
+            ref=stats["ref"],
+            entropy=entropy,
+            mask=mask,
+            advantages=advantages,
+            blend=blend,
+            response_ids=tokens.response_ids,
+            coefficients=self.coefficients,
+            stats=stats,
+        )
+        candidates = method.candidates(ctx, batch, None)
         metrics = {
             "reward": float(batch.rewards.total.mean()),
             "entropy": _mean(entropy, mask),
@@ -98,9 +127,9 @@ class GrpoTrainer:
         totals = {"clipped": 0.0, "tokens": 0.0, "grad_norm": 0.0, "updates": 0.0, "skipped": 0.0}
         first = True
         for epoch in range(self.stage.epochs):
-            for rows in self._minibatches(batch, ctx, epoch):
+            for i, rows in enumerate(self._minibatches(batch, ctx, epoch)):
                 self._minibatch(
-                    rows, batch, method, ctx, (stats, advantages, blend), totals, check=first
+                    rows, batch, method, ctx, (step, candidates), totals, (epoch, i), check=first
                 )
                 first = False
         metrics["clip_fraction"] = totals["clipped"] / max(1.0, totals["tokens"])
@@ -109,7 +138,12 @@ class GrpoTrainer:
         return metrics
 
     def _scan(
-        self, policy: Policy, tokens: TokenBatch, *, full_support: bool = False
+        self,
+        policy: Policy,
+        tokens: TokenBatch,
+        *,
+        full_support: bool = False,
+        extra: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Log-prob and entropy [R, T] without gradient, a few rows at a time."""
         logp = torch.zeros(tokens.response_mask.shape)
@@ -118,18 +152,27 @@ class GrpoTrainer:
             order = tokens.by_length(torch.arange(len(tokens)))
             for rows in torch.split(order, self.stage.micro_rows):
                 part = tokens.rows(rows)
-                values = policy.logprobs(part, full_support=full_support)
+                scores = policy.score(part, full_support=full_support, extra=extra)
                 width = part.response_mask.shape[1]
-                logp[rows, :width], entropy[rows, :width] = (v.cpu() for v in values)
+                logp[rows, :width] = scores.logp.cpu()
+                entropy[rows, :width] = scores.entropy.cpu()
         return logp, entropy
+
+    def _support_of(self, tokens: TokenBatch) -> Support:
+        """The support that the rollouts' rule left, a few rows at a time."""
+        parts = torch.split(torch.arange(len(tokens)), self.stage.micro_rows)
+        return Support.join([self.policy.support(tokens.rows(rows)) for rows in parts])
 
     def _gap(self, batch: RolloutBatch, old: Tensor) -> dict[str, float]:
         """How far the engine's log-probs are from the trainer's."""
         mask = batch.tokens.response_mask
+        if any(batch.off_policy):  # sampled under another rule than the one that is replayed
+            mask = mask & ~torch.as_tensor(batch.off_policy)[:, None]
         gap = (batch.rollouts.logprobs - old).abs() * mask
         mean = _mean(gap, mask)
-        used = batch.tokens.mask
+        used, rule = batch.tokens.mask, batch.tokens.logits_rule
         same_rule = used is None or used.in_logprobs
+        same_rule = same_rule and (rule is None or replay_of(rule) != "none")
         alarm = same_rule and mean > GAP_ALARM[self.policy.model.dtype]
         return {
             "logprob_gap_mean": mean,
@@ -153,8 +196,7 @@ class GrpoTrainer:
     def _minibatches(self, batch: RolloutBatch, ctx: HookContext, epoch: int) -> list[Tensor]:
         """Whole groups, shuffled, in ``minibatches`` parts of rows."""
         group_id = np.asarray(batch.group_id)
-        groups = ctx.stream("minibatches", epoch).permutation(np.unique(group_id))
-        parts = np.array_split(groups, min(self.stage.minibatches, len(groups)))
+        parts = ctx.minibatches(batch.group_id, self.stage.minibatches, epoch)
         return [torch.as_tensor(np.flatnonzero(np.isin(group_id, part))) for part in parts]
 
     def _minibatch(
@@ -163,8 +205,9 @@ class GrpoTrainer:
         batch: RolloutBatch,
         method: Method,
         ctx: HookContext,
-        inputs: tuple[dict[str, Tensor], Tensor, Tensor],
+        inputs: tuple[TokenInputs, Tensor | None],
         totals: dict[str, float],
+        place: tuple[int, int],
         *,
         check: bool,
     ) -> None:
@@ -173,8 +216,8 @@ class GrpoTrainer:
         finite, weight = True, 0.0
         micro = torch.split(batch.tokens.by_length(rows), self.stage.micro_rows)
         per_microbatch = self.stage.loss_mean == "microbatch"
-        for part in micro:
-            x = self._inputs(part, batch, inputs)
+        for i, part in enumerate(micro):
+            x = replace(self._inputs(part, batch, *inputs), minibatch=rows, place=(*place, i))
             if check:
                 self._assert_on_policy(x)
             loss = method.token_loss(ctx, x, base_token_loss(x))
@@ -217,28 +260,32 @@ class GrpoTrainer:
         self,
         rows: Tensor,
         batch: RolloutBatch,
-        inputs: tuple[dict[str, Tensor], Tensor, Tensor],
+        step: TokenInputs,
+        candidates: Tensor | None,
     ) -> TokenInputs:
-        stats, advantages, blend = inputs
         part = batch.tokens.rows(rows)
         width = part.response_mask.shape[1]
-        logp, entropy = self.policy.logprobs(part)
-        device = logp.device
+        asked = None if candidates is None else candidates[rows, :width]
+        scores = self.policy.score(part, candidates=asked)
+        device = scores.logp.device
 
         def cut(value: Tensor) -> Tensor:
             return value[..., rows, :width].to(device)
 
         return TokenInputs(
-            logp=logp,
-            old=cut(stats["old"]),
-            ref=cut(stats["ref"]),
-            entropy=entropy,
+            logp=scores.logp,
+            old=cut(step.old),
+            ref=cut(step.ref),
+            entropy=scores.entropy,
             mask=part.response_mask.to(device),
-            advantages=cut(advantages),
-            blend=blend[:, rows].to(device),
+            advantages=cut(step.advantages),
+            blend=step.blend[:, rows].to(device),
             response_ids=part.response_ids.to(device),
             coefficients=self.coefficients,
-            stats={k: cut(v) for k, v in stats.items()},
+            stats={k: cut(v) for k, v in step.stats.items()},
+            candidate_logp=scores.candidates,
+            rows=rows,
+            step=step,
         )
 
     def _assert_on_policy(self, x: TokenInputs) -> None:
@@ -262,7 +309,6 @@ class GrpoTrainer:
             record = {
                 "step": step,
                 "nonfinite_in_a_row": self.nonfinite_in_a_row,
-                "coefficients": vars(self.coefficients),
                 "extra": dict(extra),
             }
             (folder / "state.json").write_text(json.dumps(record), encoding="utf-8")
@@ -279,8 +325,12 @@ class GrpoTrainer:
         self.optimizer.load_state_dict(full)
         self.nonfinite_in_a_row = record["nonfinite_in_a_row"]
         self.moved = bool(full["state"])
-        self.coefficients = Coefficients(**record["coefficients"])
         return int(record["step"]) + 1, record["extra"]
+
+
+def stage_coefficients(stage: StageConfig) -> Coefficients:
+    """What a stage's configuration says; a method may change it from step to step."""
+    return Coefficients(stage.clip_low, stage.clip_high, stage.dual_clip, stage.kl_coef)
 
 
 def _mean(values: Tensor, mask: Tensor) -> float:

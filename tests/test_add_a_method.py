@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import tiny_run
+
+from harness.testing import conformance
 
 PAGE = (tiny_run.ROOT / "docs" / "add_a_method.md").read_text(encoding="utf-8")
 EXAMPLE = tiny_run.ROOT / "examples" / "my_method.py"
@@ -30,6 +33,14 @@ def test_the_page_names_what_exists() -> None:
     assert set(re.findall(r"`(\w+)`", " ".join(table))) == set(HOOKS)
     for path in re.findall(r"`((?:harness|docs|examples|baselines)/[\w./]*)`", PAGE):
         assert (tiny_run.ROOT / path).exists(), path
+
+
+def test_the_line_for_tests_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = re.findall(r"^test_my_method = conformance\(\"(.*?)\"\)", PAGE, re.MULTILINE)
+    (named,) = re.findall(r"pytest names each check \(`(.*?)`\)", PAGE)
+    monkeypatch.chdir(tiny_run.ROOT)
+    (mark,) = conformance(line).pytestmark  # type: ignore[attr-defined]
+    assert named in [case.id for case in mark.args[1]]
 
 
 def test_the_command_on_the_page(tmp_path: Path) -> None:

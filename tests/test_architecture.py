@@ -19,6 +19,7 @@ ORDER = (
     "masks",
     "config",
     "engines",
+    "support",
     "policy",
     "grading",
     "data",
@@ -40,6 +41,7 @@ ORDER = (
     "leaderboard",
     "report",
     "launch",
+    "testing",
     "cli",
 )
 """The rooms of ``harness``, bottom to top; a room imports from itself and from those below."""
@@ -110,11 +112,16 @@ def test_baselines_import_the_harness_alone() -> None:
 def test_the_loop_names_no_method_and_no_task() -> None:
     from harness.methods import entries
 
-    names = {e.name for e in entries()}
+    methods = {e.name for e in entries()}
+    # A method's name may be an everyday word (window, replay): such a one only where it is quoted.
+    names = {name for name in methods if "_" in name}
     names |= {p.name for p in (ROOT / "tasks").iterdir() if p.is_dir() and p.name[0] != "_"}
     pattern = re.compile(r"\b(" + "|".join(sorted(names)) + r")\b", re.IGNORECASE)
     for path in [ROOT / "harness" / "coevolution.py", *modules("harness/phases")]:
-        assert pattern.findall(path.read_text()) == [], path
+        text = path.read_text()
+        assert pattern.findall(text) == [], path
+        quoted = {n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant)}
+        assert quoted & methods == set(), path
 
 
 def test_nothing_dangerous() -> None:
@@ -122,7 +129,10 @@ def test_nothing_dangerous() -> None:
     calls = {"eval", "exec", "yaml.load", "os.system", "torch.load"}
     for path in modules("harness", "baselines", "tasks"):
         for _, target in imports(path):
-            assert target.split(".")[0] not in {"pickle", "shelve", "marshal", "random"}, path
+            banned = {"pickle", "shelve", "marshal", "random"}
+            if path.parent.name == "testing":  # looks whether others touch the random state
+                banned.remove("random")
+            assert target.split(".")[0] not in banned, path
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)

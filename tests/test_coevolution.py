@@ -36,8 +36,44 @@ class NanLoss(Method):
 @register("wrong_replay")
 class WrongReplay(Method):
     """Tells the trainer another old policy than the one that sampled."""
-    def token_stats(self, ctx, batch, stats):
+    def token_stats(self, ctx, batch, stats, tools):
         return {**stats, "old": stats["old"] - 1.0}
+
+class Jurors(Method):
+    """Asks for the solvers named by ``of(t)``, and notes what the votes look like."""
+    def jury(self, ctx, snapshots):
+        return self.of(ctx.iteration)
+    def reward(self, ctx, batch, rewards):
+        if ctx.role == "proposer":
+            for seen, tally in zip(batch.jury, batch.tallies, strict=True):
+                assert len(seen) == len(self.of(ctx.iteration)) and seen[0] is tally
+                ctx.count("jurors_apart", len(seen) > 1 and seen[0] != seen[1])
+            ctx.count("jurors", len(batch.jury[0]))
+        return rewards
+
+@register("last_and_base_jury")
+class LastAndBase(Jurors):
+    """The newest solver first, and the base model."""
+    def of(self, t):
+        return tuple(dict.fromkeys((t - 1, 0)))
+
+@register("old_jury")
+class OldJury(Jurors):
+    """The newest solver and that of iteration 1, once there is one."""
+    def of(self, t):
+        return (t - 1,) if t < 3 else (t - 1, 1)
+
+@register("empty_jury")
+class EmptyJury(Jurors):
+    """Nobody votes."""
+    def of(self, t):
+        return ()
+
+@register("future_jury")
+class FutureJury(Jurors):
+    """Asks for a solver that isn't trained yet."""
+    def of(self, t):
+        return (t,)
 '''
 
 
@@ -83,6 +119,7 @@ def test_files_and_columns() -> None:
         "valid",
         "truncated",
         "tokens",
+        "surprisal",
         "label",
         "p_hat",
         "solution",
@@ -101,6 +138,7 @@ def test_files_and_columns() -> None:
     assert list(chosen["question_id"]) == sorted(curriculum["question_id"])
     assert chosen["p_hat"].between(0.25, 0.75).all()
     assert questions.loc[~questions["valid"], ["question", "label", "p_hat"]].isna().all(axis=None)
+    assert (questions["surprisal"] > 0).all()  # nats per token; invalid proposals have one, too
     # A solution is a response that gives the majority's answer, where there is one.
     assert (questions["solution"].notna() == questions["label"].notna()).all()
     for row in questions[questions["label"].notna()].itertuples():
@@ -296,6 +334,51 @@ def test_a_trainer_that_does_not_replay_the_sampling_fails(tmp_path: Path) -> No
         "ratio before the first update is not 1"
         in read_json(spec.folder(tmp_path).done_path)["detail"]
     )
+
+
+# Who votes in the proposer's reward.
+
+SHORT = ("iterations=3", "solver.steps=1", "evaluation.limit=2", "curriculum.questions=12")
+
+
+def kept(run: RunFolder, role: str) -> list[int]:
+    """The iterations whose checkpoint is still there."""
+    return sorted(int(p.parent.name) for p in run.path.glob(f"iterations/*/{role}"))
+
+
+def test_all_checkpoints_stay_where_they_are_asked_for(tmp_path: Path) -> None:
+    spec = tiny_run.spec("rzero", 0, *SHORT, "iterations=2", "keep_checkpoints=all")
+    assert execute(spec, tmp_path) is Status.COMPLETED
+    run = spec.folder(tmp_path)
+    assert kept(run, "proposer") == kept(run, "solver") == [1, 2]
+
+
+def test_a_jury_of_several_solvers(tmp_path: Path) -> None:
+    spec = tiny_run.spec("last_and_base_jury", 0, *SHORT, "iterations=2")
+    assert execute(spec, tmp_path) is Status.COMPLETED
+    run = spec.folder(tmp_path)
+    assert [tiny_run.metrics(run, t)["method/jurors"] for t in (1, 2)] == [1, 2]
+    # The base model samples on a stream of its own, so that its votes are other ones.
+    assert tiny_run.metrics(run, 2)["method/jurors_apart"] > 0
+    votes = [tiny_run.metrics(run, t)["compute/solver/vote/tokens"] for t in (1, 2)]
+    assert votes[1] > 0
+    assert kept(run, "solver") == [2]  # the base model needs no checkpoint of the run's own
+
+
+def test_checkpoints_stay_while_a_jury_asks_for_them(tmp_path: Path) -> None:
+    spec = tiny_run.spec("old_jury", 0, *SHORT)
+    assert execute(spec, tmp_path) is Status.COMPLETED
+    run = spec.folder(tmp_path)
+    assert kept(run, "solver") == [1, 3]
+    assert kept(run, "proposer") == [3]
+    assert [tiny_run.metrics(run, t)["method/jurors"] for t in (1, 2, 3)] == [1, 1, 2]
+
+
+@pytest.mark.parametrize(("method", "said"), [("empty_jury", r"\(\)"), ("future_jury", r"\(1,\)")])
+def test_a_jury_has_to_be_there(tmp_path: Path, method: str, said: str) -> None:
+    message = rf"iteration 1: the method asks solvers {said} to vote; there are 0 to 0"
+    with pytest.raises(HarnessError, match=message):
+        execute(tiny_run.spec(method, 0, "iterations=1"), tmp_path)
 
 
 # What somebody did to the folder.

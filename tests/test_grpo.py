@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from harness.grpo import (
     clipped_tokens,
     group_advantages,
     k3,
+    penalties,
+    policy_loss,
     ppo_loss,
 )
 
@@ -192,3 +195,143 @@ class TestBaseTokenLoss:
         loss.sum().backward()
         assert torch.isfinite(loss).all()
         assert torch.isfinite(logp.grad).all()
+
+
+class TestParts:
+    def test_policy_and_penalties_are_the_base_loss(self) -> None:
+        """At ratio 1 and d = ln 2: -.7 and 1.2; .1 * (1 - ln 2) - .2 * 1.5 for both."""
+        logp = torch.tensor([[-1.0, -2.0, 0.0]])
+        a = torch.tensor([[[0.7, -1.2, 0.0]]])
+        x = inputs(logp, logp + math.log(2), a, torch.ones(1, 1), kl=0.1, entropy=0.2)
+        assert policy_loss(x)[0].tolist() == pytest.approx([-0.7, 1.2, 0.0])
+        rest = 0.1 * (1 - math.log(2)) - 0.3
+        assert penalties(x)[0].tolist() == pytest.approx([rest] * 3, abs=1e-6)
+        assert torch.equal(base_token_loss(x).loss, policy_loss(x) + penalties(x))
+
+    def test_no_penalties(self) -> None:
+        logp = torch.tensor([[-1.0, -2.0, 0.0]])
+        x = inputs(logp, logp + 1, torch.zeros(1, 1, 3), torch.ones(1, 1))
+        assert penalties(x).tolist() == [[0.0] * 3]
+
+    def test_the_blended_advantage(self) -> None:
+        """.25 * 2 + .75 * -4 = -2.5."""
+        logp = torch.zeros(1, 3)
+        a = torch.tensor([[[2.0] * 3], [[-4.0] * 3]])
+        x = inputs(logp, logp, a, torch.tensor([[0.25], [0.75]]))
+        assert x.advantage.tolist() == [[-2.5] * 3]
+
+
+def random_step(rows: int, width: int, seed: int) -> TokenInputs:
+    """A whole step of random values with responses of 1 to ``width`` tokens."""
+    draw = torch.Generator().manual_seed(seed)
+    logp = -5 * torch.rand(rows, width, generator=draw)
+    lengths = torch.randint(1, width + 1, (rows, 1), generator=draw)
+    return TokenInputs(
+        logp=logp,
+        old=logp,
+        ref=logp - 1,
+        entropy=torch.rand(rows, width, generator=draw),
+        mask=torch.arange(width) < lengths,
+        advantages=torch.randn(2, rows, width, generator=draw),
+        blend=torch.rand(2, rows, generator=draw),
+        response_ids=torch.randint(0, 99, (rows, width), generator=draw),
+        coefficients=C,
+        stats={"x": torch.rand(rows, width, generator=draw)},
+    )
+
+
+def micro_batch(step: TokenInputs, rows: list[int], minibatch: list[int]) -> TokenInputs:
+    """Rows of a step as the trainer hands them out: cut to their own width, with a gradient.
+
+    They have moved away from the old policy, so that the scopes' log-probs differ.
+    """
+    index = torch.tensor(rows)
+    part = step.cut(index)
+    width = int(part.mask.sum(dim=1).max())
+    per_token = ("old", "ref", "mask", "response_ids")
+    return replace(
+        part,
+        **{name: getattr(part, name)[:, :width] for name in per_token},
+        logp=(part.logp[:, :width] * 0.5).requires_grad_(),
+        entropy=(part.entropy[:, :width] * 0.5).requires_grad_(),
+        advantages=part.advantages[:, :, :width],
+        stats={name: value[:, :width] for name, value in part.stats.items()},
+        rows=index,
+        minibatch=torch.tensor(minibatch),
+        step=step,
+        place=(2, 1, 3),
+    )
+
+
+def lowest_three(values: dict[tuple[int, int], float]) -> set[tuple[int, int]]:
+    return set(sorted(values, key=lambda place: values[place])[:3])
+
+
+def choose_lowest_three(wide: TokenInputs) -> Tensor:
+    logp = wide.logp.masked_fill(~wide.mask, math.inf).flatten()
+    chosen = torch.zeros(logp.shape, dtype=torch.bool)
+    chosen[logp.argsort()[:3]] = True
+    return chosen.reshape(wide.mask.shape)
+
+
+class TestScopes:
+    @given(st.integers(0, 10**6), st.data())
+    def test_against_a_brute_force_choice(self, seed: int, data: st.DataObject) -> None:
+        """The three tokens of lowest logp among a scope's, looked up row by row."""
+        step = random_step(7, 5, seed)
+        order = data.draw(st.permutations(range(7)))
+        minibatch, rows = order[:5], order[1 : 1 + data.draw(st.integers(1, 4))]
+        x = micro_batch(step, rows, minibatch)
+        pools = {
+            "micro": (x.logp, {row: i for i, row in enumerate(rows)}),
+            "mini": (step.logp, {row: row for row in minibatch}),
+            "rollout": (step.logp, {row: row for row in range(7)}),
+        }
+        for scope, (logp, place) in pools.items():
+            values = {
+                (row, t): float(logp[i, t].detach())
+                for row, i in place.items()
+                for t in range(int(step.mask[row].sum()))
+            }
+            expected = {(r, t) for r, t in lowest_three(values) if r in rows}
+            found = x.within(scope, choose_lowest_three)
+            assert found.shape == x.mask.shape
+            assert {(rows[i], t) for i, t in found.nonzero().tolist()} == expected
+
+    def test_never_outside_the_mask(self) -> None:
+        step = random_step(4, 6, 1)
+        x = micro_batch(step, [2, 0], [0, 2, 3])
+        for scope in ("micro", "mini", "rollout"):
+            found = x.within(scope, lambda wide: torch.ones_like(wide.mask))
+            assert torch.equal(found, x.mask)
+
+    def test_what_a_scope_is(self) -> None:
+        step = random_step(4, 6, 2)
+        x = micro_batch(step, [2, 0], [3, 0, 2])
+        x.coefficients = replace(C, clip_high=0.9)
+        micro, mini, rollout = (x.over(scope) for scope in ("micro", "mini", "rollout"))
+        assert torch.equal(micro.logp, x.logp.detach())  # as it is now
+        assert torch.equal(mini.logp, step.logp[[3, 0, 2]])  # the old policy's
+        assert torch.equal(mini.entropy, step.entropy[[3, 0, 2]])
+        assert torch.equal(mini.advantage, step.advantage[[3, 0, 2]])
+        assert torch.equal(mini.stats["x"], step.stats["x"][[3, 0, 2]])
+        assert torch.equal(rollout.logp, step.logp)
+        assert [w.rows.tolist() for w in (micro, mini, rollout)] == [[2, 0], [3, 0, 2], [*range(4)]]
+        assert [w.place for w in (micro, mini, rollout)] == [(2, 1, 3), (2, 1), (2,)]
+        assert not any(w.logp.requires_grad or w.entropy.requires_grad for w in (micro, mini))
+        assert x.logp.requires_grad
+        assert {w.coefficients.clip_high for w in (micro, mini, rollout)} == {0.9}
+
+    def test_without_a_step_every_scope_is_these_rows(self) -> None:
+        x = random_step(3, 4, 3)
+        for scope in ("micro", "mini", "rollout"):
+            expected = choose_lowest_three(x) & x.mask
+            assert torch.equal(x.within(scope, choose_lowest_three), expected)
+
+    def test_cut(self) -> None:
+        step = random_step(4, 3, 4)
+        part = step.cut(torch.tensor([3, 1]))
+        assert torch.equal(part.response_ids, step.response_ids[[3, 1]])
+        assert torch.equal(part.blend, step.blend[:, [3, 1]])
+        assert torch.equal(part.advantages, step.advantages[:, [3, 1]])
+        assert torch.equal(part.mask, step.mask[[3, 1]])

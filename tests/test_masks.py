@@ -151,6 +151,16 @@ def test_what_shares_a_mask(granularity: Granularity, rows: list[int], shared: b
     assert len({row.tobytes() for row in keep}) == len(set(rows))
 
 
+def test_groups_of_one_update_share_a_mask() -> None:
+    """Groups 4 and 9 are of update 1, group 7 of update 0, group 12 of none that is known."""
+    m = mask(granularity="mini")
+    assert m.row_ids([4, 4, 7, 9, 12], {4: 1, 7: 0, 9: 1}) == [1, 1, 0, 1, 0]
+    assert m.row_ids([4, 4, 7]) == [0, 0, 0]
+    assert not m.shared
+    keep = m.keep_numpy([1, 0])
+    assert keep[0].tobytes() != keep[1].tobytes()
+
+
 class TestProtectedSet:
     STRINGS = ("<question>", "</question>", "\\boxed{", "}")
 

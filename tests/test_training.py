@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness.errors import RunFailedError
 from harness.grpo import TokenInputs, TokenLoss
-from harness.methods import HookContext, Method, RolloutBatch
+from harness.methods import HookContext, Method, RolloutBatch, TokenTools
 from harness.policy import Policy
 from harness.roles import Rewards
 from harness.training import DivergedError, GrpoTrainer
@@ -119,7 +119,11 @@ class TestOnPolicy:
 
         class BehaviourRatio(Method):
             def token_stats(
-                self, ctx: HookContext, batch: RolloutBatch, stats: dict[str, Tensor]
+                self,
+                ctx: HookContext,
+                batch: RolloutBatch,
+                stats: dict[str, Tensor],
+                tools: TokenTools,
             ) -> dict[str, Tensor]:
                 return {**stats, "old": batch.rollouts.logprobs}
 
@@ -224,7 +228,7 @@ class TestDirection:
         assert trainer.reference.model is not policy.model
         assert moved(trainer.reference, tiny_policy) == 0.0
         flat = dataclasses.replace(batch, rewards=Rewards(np.zeros(12), {}))
-        trainer.coefficients.kl = 1.0
+        trainer.coefficients = dataclasses.replace(trainer.coefficients, kl=1.0)
         distances = [trainer.update(flat, Method(), CTX)["kl"] for _ in range(6)]
         assert distances[0] > 1e-3
         assert distances[-1] < 0.7 * distances[0]
@@ -315,7 +319,6 @@ class TestResume:
         expected = [straight.update(b, Method(), c) for b, c in zip(batches, contexts, strict=True)]
         first = GrpoTrainer(tiny.clone(tiny_policy), stage)
         first.update(batches[0], Method(), contexts[0])
-        first.coefficients.entropy = 0.0
         first.save(tmp_path / "state", 0, {"note": [1, "a"]})
         resumed = GrpoTrainer(tiny.clone(tiny_policy), stage)
         assert resumed.load(tmp_path / "state") == (1, {"note": [1, "a"]})
@@ -323,18 +326,31 @@ class TestResume:
         assert metrics == expected[1:]
         assert torch.equal(tiny.weights(resumed.policy), tiny.weights(straight.policy))
 
-    def test_counts_and_coefficients_come_back(self, tiny_policy, tmp_path: Path) -> None:
+    def test_the_count_of_skipped_updates_comes_back(self, tiny_policy, tmp_path: Path) -> None:
         trainer = GrpoTrainer(tiny.clone(tiny_policy), tiny.make_stage())
         trainer.update(tiny.make_batch(tiny_policy), NanLoss(), CTX)
-        trainer.coefficients.clip_high = 0.5
         trainer.save(tmp_path / "state", 4, {})
         other = GrpoTrainer(tiny.clone(tiny_policy), tiny.make_stage())
         assert other.load(tmp_path / "state") == (5, {})
         assert other.nonfinite_in_a_row == 1
-        assert other.coefficients == trainer.coefficients
         assert {p.suffix for p in (tmp_path / "state").rglob("*") if p.is_file()} <= {
             ".json", ".jinja", ".safetensors",
         }  # fmt: skip
+
+
+def test_rows_sampled_otherwise_are_not_in_the_gap(tiny_policy: Policy) -> None:
+    """A row's engine log-probs are off by 5: an alarm, unless the row is marked."""
+    batch = tiny.make_batch(tiny_policy)
+    batch.rollouts.logprobs[2] -= 5.0
+    _, metrics = updated(tiny_policy, batch)
+    assert metrics["logprob_gap_alarm"] == 1.0
+    assert metrics["logprob_gap_max"] > 4.9
+    batch.off_policy = [row == 2 for row in range(12)]
+    _, metrics = updated(tiny_policy, batch)
+    assert metrics["logprob_gap_alarm"] == 0.0
+    assert metrics["logprob_gap_max"] < 1e-4
+    batch.off_policy = [True] * 12
+    assert updated(tiny_policy, batch)[1]["logprob_gap_mean"] == 0.0
 
 
 def test_the_same_step_twice_gives_the_same_weights(tiny_policy: Policy) -> None:

@@ -15,7 +15,8 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from harness.config import StageConfig, load_config
 from harness.engines import LogitsRule, SamplingParams
 from harness.engines.torch_engine import TorchEngine
-from harness.grpo import Coefficients
+from harness.grading import Grader
+from harness.grading.votes import tally
 from harness.masks import Granularity, ProtectedSet, VocabMask
 from harness.methods import HookContext, RolloutBatch
 from harness.policy import Policy, TokenBatch
@@ -140,9 +141,9 @@ def make_context(tokenizer: Any = None, **changes: Any) -> HookContext:
         "config": load_config("ladder")[0],
         "tokenizer": tokenizer,
         "protected": ProtectedSet((3, 5, 759), (("format", 3),)),
-        "coefficients": Coefficients(0.2, 0.3, 3.0, 0.01),
         "archive": (),
         "embed": lambda texts: np.zeros((len(texts), 1), dtype=np.float32),
+        "tally": lambda answers: tally(answers, Grader()),
         "counts": Counter(),
     }
     return HookContext(**{**values, **changes})

@@ -28,6 +28,10 @@ Baseline = Annotated[
 ]
 Runs = Annotated[Path, typer.Option(help="Folder of the run folders.")]
 Out = Annotated[Path, typer.Option(help="Folder of the leaderboards.")]
+Results = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="Folder of compact runs: what is there isn't repeated, new ones are added."),
+]
 Jobs = Annotated[int, typer.Option(help="Runs side by side; 0: one per core.", min=0)]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The profile's small size, for a look.")]
 Settings = Annotated[
@@ -56,6 +60,7 @@ def run(
     profile: Profile = "ladder",
     baseline: Baseline = None,
     runs: Runs = Path("runs"),
+    results: Results = None,
     data: Data = None,
     out: Out = Path("leaderboards"),
     jobs: Jobs = 0,
@@ -70,17 +75,20 @@ def run(
     from harness.data import use_folder
 
     use_folder(data)
-    sweep = Sweep.create([method], seeds, profile, baseline, smoke, settings, plugin)
+    sweep = Sweep.create([method], seeds, profile, baseline, smoke, settings, plugin, results)
     return sweep.plan(runs, jobs, as_json) if dry_run else sweep.run(runs, out, jobs, as_json)
 
 
 @app.command()
 def sweep(
-    methods: Annotated[str, typer.Option(help="Entries, separated by spaces.")],
+    methods: Annotated[
+        str, typer.Option(help="Entries, separated by spaces; 'all' for every one.")
+    ],
     seeds: Seeds = "3",
     profile: Profile = "ladder",
     baseline: Baseline = None,
     runs: Runs = Path("runs"),
+    results: Results = None,
     data: Data = None,
     out: Out = Path("leaderboards"),
     jobs: Jobs = 0,
@@ -97,7 +105,7 @@ def sweep(
     use_folder(data)
     if not methods.split():
         raise HarnessError("--methods: name at least one method")
-    made = Sweep.create(methods.split(), seeds, profile, baseline, smoke, settings, plugin)
+    made = Sweep.create(methods.split(), seeds, profile, baseline, smoke, settings, plugin, results)
     return made.plan(runs, jobs, as_json) if dry_run else made.run(runs, out, jobs, as_json)
 
 
@@ -108,6 +116,7 @@ def plan(
     profile: Profile = "ladder",
     baseline: Baseline = None,
     runs: Runs = Path("runs"),
+    results: Results = None,
     data: Data = None,
     jobs: Jobs = 0,
     smoke: Smoke = False,
@@ -120,7 +129,7 @@ def plan(
     from harness.data import use_folder
 
     use_folder(data)
-    sweep = Sweep.create([method], seeds, profile, baseline, smoke, settings, plugin)
+    sweep = Sweep.create([method], seeds, profile, baseline, smoke, settings, plugin, results)
     return sweep.plan(runs, jobs, as_json)
 
 
@@ -143,17 +152,18 @@ def resume(
 @app.command()
 def leaderboard(
     runs: Runs = Path("runs"),
+    results: Results = None,
     out: Out = Path("leaderboards"),
     baseline: Baseline = None,
     as_json: AsJson = False,
 ) -> int:
-    """Collect run folders into leaderboard CSVs, one set per profile, and print the tables."""
-    from harness.cli.sweep import publish
+    """Collect run folders into leaderboard CSVs, one set per profile, and print the tables.
 
-    folders = sorted(p.parent for p in runs.glob("*/manifest.json"))
-    if not folders:
-        raise HarnessError(f"{runs}: no run folders here; give --runs DIR")
-    publish(folders, out, baseline, as_json=as_json)
+    With --results, finished runs are added there in compact form, and those there are collected.
+    """
+    from harness.cli.sweep import publish_folder
+
+    publish_folder(runs, results, out, baseline, as_json)
     return 0
 
 
@@ -219,9 +229,21 @@ def tasks(include: Include = "tasks", as_json: AsJson = False) -> None:
 
 
 @methods_app.callback()
-def methods(context: typer.Context, plugin: Plugins = None, as_json: AsJson = False) -> None:
+def methods(
+    context: typer.Context,
+    plugin: Plugins = None,
+    write: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Bring the table of this Markdown page up to date instead."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """List all methods."""
-    if context.invoked_subcommand is None:
+    if write is not None:
+        from harness.cli.methods_page import write_methods_page
+
+        write_methods_page(write, plugin or [])
+    elif context.invoked_subcommand is None:
         from harness.cli.show import list_methods
 
         list_methods(plugin or [], as_json)
@@ -233,6 +255,20 @@ def methods_show(name: str, plugin: Plugins = None, as_json: AsJson = False) -> 
     from harness.cli.show import show_method
 
     show_method(name, plugin or [], as_json)
+
+
+@app.command()
+def check(
+    methods: Annotated[
+        list[str], typer.Argument(help="Names of methods, Python files, or 'all'.", metavar="NAME")
+    ],
+    jobs: Annotated[int, typer.Option(help="Methods side by side; 0: one per core.", min=0)] = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Check that methods keep the harness's promises: seeds, states, masks, shapes, edges."""
+    from harness.cli.check import check_methods
+
+    return check_methods(methods, jobs, as_json)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,13 @@ from harness.config import RunConfig, load_config
 from harness.errors import HarnessError, one_line
 from harness.launch import Outcome, launch
 from harness.launch.plan import print_plan
-from harness.methods import build, load_plugin
+from harness.methods import build, entries, load_plugin
 from harness.run import RunSpec, check_inputs, check_version, load_spec
 from harness.store import RunFolder, Status
 
 _MOST_SEEDS = 10_000
+ALL = "all"
+"""Stands for every registered entry."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Sweep:
     baseline: str
     config: RunConfig
     plugins: list[str]
+    results: Path | None = None
 
     @classmethod
     def create(
@@ -44,8 +47,13 @@ class Sweep:
         smoke: bool,
         settings: Sequence[str] | None,
         plugins: Sequence[str] | None,
+        results: Path | None = None,
     ) -> Sweep:
         """Check everything that can be checked before anything is written.
+
+        Args:
+            methods: entries; ``all`` stands for every registered one.
+            results: folder of compact runs, which are not repeated and to which new ones are added.
 
         Raises:
             HarnessError: an unknown name or a bad value.
@@ -54,29 +62,45 @@ class Sweep:
             load_plugin(plugin)
         config, passed = load_config(profile, smoke=smoke, overrides=settings or [])
         check_inputs(config)
-        base = build(baseline or config.baseline)[1]
-        names = list(dict.fromkeys([base, *(build(m)[1] for m in methods)]))
+        named = [e.name for e in entries()] if ALL in methods else []
+        wanted = [baseline or config.baseline, *(m for m in methods if m != ALL), *named]
+        built = [build(m) for m in wanted]
+        for method, _ in built:
+            method.check(config)
+        base = built[0][1]
+        names = list(dict.fromkeys(name for _, name in built))
         specs = [
             RunSpec(name, seed, config, tuple(passed))
             for seed in parse_seeds(seeds)
             for name in names
         ]
-        return cls(specs, base, config, list(plugins or []))
+        return cls(specs, base, config, list(plugins or []), results)
 
     def plan(self, runs: Path, jobs: int, as_json: bool) -> int:
         """Print what would run."""
-        print_plan(self.specs, runs, _jobs(jobs, self.config.threads), as_json)
+        print_plan(self.specs, self._places(runs), _jobs(jobs, self.config.threads), as_json)
         return 0
+
+    def _places(self, runs: Path) -> list[Path]:
+        return [runs] if self.results is None else [runs, self.results]
 
     def run(self, runs: Path, out: Path, jobs: int, as_json: bool) -> int:
         """Do what is missing, then publish. Returns the exit code."""
+        places = self._places(runs)
         for spec in self.specs:
-            check_version(spec.folder(runs), spec)
-        _check_writable(runs, out)
-        outcomes = run_all(self.specs, runs, jobs, self.plugins, self.config.threads)
+            for place in places:
+                check_version(spec.folder(place), spec)
+        _check_writable(out, *places)
+
+        def keep(spec: RunSpec) -> None:
+            if self.results is not None:
+                boards.compact(spec.folder(runs).path, self.results)
+
+        todo = [s for s in self.specs if s.find(places).path.parent == runs]
+        outcomes = run_all(todo, runs, jobs, self.plugins, self.config.threads, finished=keep)
         code = report_errors(outcomes)
         folders = boards.find_runs(
-            runs, profile=self.config.profile, config_hash=self.specs[0].digest
+            *places, profile=self.config.profile, config_hash=self.specs[0].digest
         )
         if folders:
             publish(folders, out, self.baseline, as_json=as_json)
@@ -84,12 +108,22 @@ class Sweep:
 
 
 def run_all(
-    specs: Sequence[RunSpec], runs: Path, jobs: int, plugins: Sequence[str], threads: int
+    specs: Sequence[RunSpec],
+    runs: Path,
+    jobs: int,
+    plugins: Sequence[str],
+    threads: int,
+    finished: Callable[[RunSpec], None] = lambda spec: None,
 ) -> list[Outcome]:
     """Launch the runs that aren't done, with progress bars."""
     with SweepProgress(specs, runs) as progress:
         return launch(
-            specs, runs, jobs=_jobs(jobs, threads), plugins=plugins, watch=progress.update
+            specs,
+            runs,
+            jobs=_jobs(jobs, threads),
+            plugins=plugins,
+            watch=progress.update,
+            finished=finished,
         )
 
 
@@ -117,6 +151,26 @@ def resume_runs(runs: Path, jobs: int, plugins: Sequence[str], as_json: bool) ->
     rows = [{"run": str(o.spec.folder(runs)), "status": str(o.status)} for o in outcomes]
     print(json.dumps(rows) if as_json else f"{len(folders)} runs, {len(specs)} resumed")
     return report_errors(outcomes)
+
+
+def publish_folder(
+    runs: Path, results: Path | None, out: Path, baseline: str | None, as_json: bool
+) -> None:
+    """Collect all runs of a folder, those in compact form among them.
+
+    Raises:
+        HarnessError: there are none.
+    """
+    places = [p for p in (runs, results) if p is not None and p.is_dir()]
+    folders = boards.find_runs(*places)
+    if not folders:
+        raise HarnessError(f"{runs}: no run folders here; give --runs DIR")
+    if results is not None:
+        _check_writable(results)
+        for folder in folders:
+            if folder.parent == runs and RunFolder(folder).status is not Status.INCOMPLETE:
+                boards.compact(folder, results)
+    publish(folders, out, baseline, as_json=as_json)
 
 
 def publish(

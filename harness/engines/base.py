@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -44,14 +46,27 @@ class SamplingParams:
             raise HarnessError(f"sampling: needs {' and '.join(broken)}, got {self}")
 
 
+Replay = Literal["current", "behaviour", "none"]
+"""How a trainer replays a rule: anew on each policy's logits; by the support [R, T, V] that it left
+the rollouts' own policy (arXiv 2602.03195); or not at all, scoring with the full softmax."""
+
+
 class LogitsRule(Protocol):
-    """A rule on the proposer's logits that the trainer can replay.
+    """A rule on a role's logits that the trainer can replay.
 
     Called with ``logits [b, V]`` before the temperature, ``prefix [b, t]`` (the t response tokens
-    so far) and ``row_keys`` (b ints); returns ``logits [b, V]``.
+    so far) and ``row_keys`` (b ints); returns ``logits [b, V]``. A row is called for t = 0, 1, ...
+    in order, so a rule may keep a state per row key, anew from t = 0. An attribute ``replay``
+    (`Replay`) says how a trainer replays it; without one: ``current``.
     """
 
     def __call__(self, logits: Tensor, prefix: Tensor, row_keys: Sequence[int]) -> Tensor: ...
+
+
+def replay_of(rule: LogitsRule | None) -> Replay:
+    """How a trainer replays a rule; ``none`` where there is no rule."""
+    replay: Replay = "none" if rule is None else getattr(rule, "replay", "current")
+    return replay
 
 
 @dataclass
@@ -75,6 +90,12 @@ class Rollouts:
     def lengths(self) -> Tensor:
         """long [R]: response tokens per row."""
         return self.response_mask.sum(dim=1)
+
+    def mean_logprobs(self) -> npt.NDArray[np.float64]:
+        """Mean log-prob of each row's tokens, float64 [R]."""
+        total = (self.logprobs.double() * self.response_mask).sum(dim=1)
+        mean: npt.NDArray[np.float64] = (total / self.lengths.clamp(min=1)).cpu().numpy()
+        return mean
 
     def texts(self, tokenizer: Any) -> list[str]:
         """The responses decoded without special tokens."""

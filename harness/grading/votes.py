@@ -22,7 +22,7 @@ class Tally:
 
     Attributes:
         answer: the majority answer (the representative of cluster 0); None if nobody answered.
-        p_hat: size of the largest cluster over all M votes, those without an answer included.
+        p_hat: size of cluster 0 over all M votes, those without an answer included.
         cluster: cluster id of each vote, -1 for no answer. Ids are ranks: 0 is the winner.
         n_answers: votes that hold an answer.
     """

@@ -55,15 +55,19 @@ def launch(
     jobs: int,
     plugins: Sequence[str] = (),
     watch: Callable[[Sequence[RunSpec]], None] = lambda running: None,
+    finished: Callable[[RunSpec], None] = lambda spec: None,
 ) -> list[Outcome]:
     """Do all runs, ``jobs`` at a time; one that fails doesn't stop the others.
 
     Args:
         watch: called about twice a second with the runs in progress.
+        finished: called with each run that has ended with a status, those of earlier included.
     """
     states = {spec: spec.folder(runs).status for spec in specs}
     # A finished run needs no process, which would take seconds to import torch.
     ended = {s: Outcome(s, state) for s, state in states.items() if state is not Status.INCOMPLETE}
+    for spec in ended:
+        finished(spec)
     waiting = [spec for spec in specs if spec not in ended]
     running: dict[RunSpec, _Worker] = {}
     try:
@@ -75,6 +79,8 @@ def launch(
                 if worker.process.poll() is not None:
                     ended[spec] = _outcome(spec, runs, worker)
                     del running[spec]
+                    if ended[spec].status is not Status.INCOMPLETE:
+                        finished(spec)
             watch(list(running))
             if running:
                 time.sleep(POLL_SECONDS)

@@ -14,7 +14,7 @@ from rich.table import Table
 from harness.base import base_label, find_base, read_warm_start
 from harness.config.schema import RunConfig
 from harness.run import RunSpec, load_evaluator
-from harness.store import Status, read_json
+from harness.store import RunFolder, Status, read_json
 
 
 def tokens_at_most(config: RunConfig) -> dict[str, int]:
@@ -49,11 +49,15 @@ def evaluation_tokens_at_most(config: RunConfig) -> int:
     return (1 + len(due)) * once
 
 
-def print_plan(specs: Sequence[RunSpec], runs: Path, jobs: int, as_json: bool) -> None:
-    """Runs with their state, the bound on tokens, and time and memory where known."""
+def print_plan(specs: Sequence[RunSpec], places: Sequence[Path], jobs: int, as_json: bool) -> None:
+    """Runs with their state, the bound on tokens, and time and memory where known.
+
+    Args:
+        places: folders of runs, the one to run in first.
+    """
     rows = []
     for spec in specs:
-        folder = spec.folder(runs)
+        folder = spec.find(places)
         state = folder.status
         started = (folder.path / "manifest.json").exists()
         name = "missing" if state is Status.INCOMPLETE and not started else str(state)
@@ -63,7 +67,7 @@ def print_plan(specs: Sequence[RunSpec], runs: Path, jobs: int, as_json: bool) -
     config = specs[0].config
     bound = {**tokens_at_most(config), "evaluations": evaluation_tokens_at_most(config)}
     missing = [r for r in rows if r["state"] in ("missing", "incomplete")]
-    seconds, memory = _measured(specs, runs)
+    seconds, memory = _measured([spec.find(places) for spec in specs])
     model = config.model
     plan: dict[str, Any] = {
         "base_model": base_label(
@@ -98,11 +102,9 @@ def print_plan(specs: Sequence[RunSpec], runs: Path, jobs: int, as_json: bool) -
         console.print(f"  {len(missing)} to do, {jobs} side by side; none has been timed here yet")
 
 
-def _measured(specs: Sequence[RunSpec], runs: Path) -> tuple[float | None, int | None]:
+def _measured(folders: Sequence[RunFolder]) -> tuple[float | None, int | None]:
     """Mean seconds and largest memory of this sweep's finished runs."""
-    costs = [
-        read_json(s.folder(runs).cost_path) for s in specs if s.folder(runs).cost_path.exists()
-    ]
+    costs = [read_json(f.cost_path) for f in folders if f.cost_path.exists()]
     if not costs:
         return None, None
     mean = sum(float(c["wall_seconds"]) for c in costs) / len(costs)

@@ -2,6 +2,7 @@
 
 from harness.leaderboard.build import BASE, COLUMNS, build, cost, per_run
 from harness.leaderboard.collect import Run, Table, collect, find_runs
+from harness.leaderboard.compact import compact
 from harness.leaderboard.metrics import Metric, describe
 from harness.leaderboard.output import terminal_table, write_csv
 
@@ -13,6 +14,7 @@ __all__ = [
     "Table",
     "build",
     "collect",
+    "compact",
     "cost",
     "describe",
     "find_runs",

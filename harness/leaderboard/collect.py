@@ -79,17 +79,25 @@ class Table:
 
 
 def find_runs(
-    runs: Path, *, profile: str | None = None, config_hash: str | None = None
+    *places: Path, profile: str | None = None, config_hash: str | None = None
 ) -> list[Path]:
-    """Run folders directly under `runs`, sorted; optionally of one profile or configuration.
+    """Run folders directly under some folders, sorted; optionally of one profile or configuration.
+
+    A run that lies in several of them is taken from the first one where it is finished.
 
     Raises:
-        HarnessError: `runs` is no folder, or a manifest is corrupt.
+        HarnessError: one is no folder, or a manifest is corrupt.
     """
-    if not runs.is_dir():
-        raise HarnessError(f"{runs}: no such folder; name the one that holds the runs")
+    by_name: dict[str, Path] = {}
+    for place in places:
+        if not place.is_dir():
+            raise HarnessError(f"{place}: no such folder; name the one that holds the runs")
+        for folder in (p for p in place.iterdir() if (p / "manifest.json").is_file()):
+            known = by_name.setdefault(folder.name, folder)
+            if not (known / "done.json").exists():
+                by_name[folder.name] = folder
     found = []
-    for folder in sorted(path for path in runs.iterdir() if (path / "manifest.json").is_file()):
+    for _, folder in sorted(by_name.items()):
         if profile is not None or config_hash is not None:
             manifest = schema.read_record(folder / "manifest.json", schema.MANIFEST)
             if profile not in (None, manifest.profile):

@@ -1,6 +1,14 @@
 """What a method is, how it is registered, and how methods compose."""
 
-from harness.methods.base import Curriculum, HookContext, Method, MethodParams, Pool
+from harness.methods.base import (
+    Ballots,
+    Curriculum,
+    HookContext,
+    Method,
+    MethodParams,
+    Pool,
+    TokenTools,
+)
 from harness.methods.batch import RolloutBatch, RolloutTools
 from harness.methods.compose import Composite
 from harness.methods.registry import (
@@ -14,6 +22,7 @@ from harness.methods.registry import (
 )
 
 __all__ = [
+    "Ballots",
     "Composite",
     "Curriculum",
     "HookContext",
@@ -23,6 +32,7 @@ __all__ = [
     "Pool",
     "RolloutBatch",
     "RolloutTools",
+    "TokenTools",
     "build",
     "entries",
     "get",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -41,6 +42,14 @@ class RolloutBatch:
     """proposer: each row as parsed."""
     tallies: list[Tally | None] = field(default_factory=list)
     """proposer: the votes on each row's question; None where invalid."""
+    solutions: list[str | None] = field(default_factory=list)
+    """proposer: a response that gives the majority's answer; None where there is none."""
+    jury: list[list[Tally | None]] = field(default_factory=list)
+    """proposer: each row's votes by every solver of `Method.jury`, the first one's first."""
+    off_policy: list[bool] = field(default_factory=list)
+    """rows that were sampled under another rule than the trainer replays."""
+    marks: dict[str, list[float]] = field(default_factory=dict)
+    """a method's notes on rows, nan where it made none; kept when rows are picked or joined."""
     rewards: Rewards | None = None
 
     def __len__(self) -> int:
@@ -74,6 +83,10 @@ class RolloutBatch:
             questions=pick(self.questions),
             proposals=pick(self.proposals),
             tallies=pick(self.tallies),
+            solutions=pick(self.solutions),
+            jury=pick(self.jury),
+            off_policy=pick(self.off_policy),
+            marks={name: pick(values) for name, values in self.marks.items()},
             rewards=None
             if rewards is None
             else Rewards(rewards.total[rows], {k: v[rows] for k, v in rewards.components.items()}),
@@ -81,7 +94,10 @@ class RolloutBatch:
 
     @classmethod
     def join(cls, batches: Sequence[RolloutBatch]) -> RolloutBatch:
-        """One batch out of several that were sampled under the same mask, rule and temperature."""
+        """One batch out of several; the trainer replays the first one's mask, rule, temperature.
+
+        Rows of a batch that was sampled otherwise are marked ``off_policy``.
+        """
         first = batches[0]
         width = max(b.rollouts.response_ids.shape[1] for b in batches)
 
@@ -109,28 +125,64 @@ class RolloutBatch:
         def chain(name: str) -> list[Any]:
             return [value for b in batches for value in getattr(b, name)]
 
+        def marked(name: str) -> list[float]:
+            return [m for b in batches for m in b.marks.get(name, [math.nan] * len(b))]
+
+        off_policy = [
+            off
+            for b in batches
+            for off in (b.off_policy or [not _sampled_alike(b.tokens, first.tokens)] * len(b))
+        ]
+
         rewards = [b.rewards for b in batches if b.rewards is not None]
         return cls(
             rollouts=rollouts,
             tokens=tokens,
             **{n: chain(n) for n in _LISTS},
+            off_policy=off_policy,
+            marks={name: marked(name) for name in sorted({n for b in batches for n in b.marks})},
             rewards=None if len(rewards) < len(batches) else Rewards.join(rewards),
         )
 
 
-_LISTS = ("group_id", "prompt_id", "texts", "gold", "questions", "proposals", "tallies")
+_LISTS = (
+    "group_id",
+    "prompt_id",
+    "texts",
+    "gold",
+    "questions",
+    "proposals",
+    "tallies",
+    "solutions",
+    "jury",
+)
+
+
+def _sampled_alike(a: TokenBatch, b: TokenBatch) -> bool:
+    return a.temperature == b.temperature and a.mask == b.mask
 
 
 @dataclass(frozen=True)
 class RolloutTools:
-    """What `Method.after_rollout` may do beside editing the batch; all of it is counted.
+    """What `Method.after_rollout` may do beside editing the batch; all of it is in the ledger.
 
     Attributes:
-        generate: prompts (token ids), sampling, group ids of the new rows -> a new batch.
+        params: how the batch was sampled.
+        resample: (batch, rows, sampling, prefixes) -> ``n`` new rows for each of the rows given,
+            with the prompts, groups, questions and labels of those; not scored. A prefix
+            (response tokens, one list per row; None: no prefixes) is read with the prompt, takes
+            part in the text, and is not trained on.
+        more: a number of prompts -> a further, scored batch of fresh prompts in groups of its own.
         score: fill in proposals, votes and rewards of a batch.
+        measure: log-probs and entropies [R, T] of a batch under the policy as it is.
         join: one batch out of several.
     """
 
-    generate: Callable[[Sequence[Sequence[int]], SamplingParams, Sequence[int]], RolloutBatch]
+    params: SamplingParams
+    resample: Callable[
+        [RolloutBatch, Sequence[int], SamplingParams, Sequence[Sequence[int]] | None], RolloutBatch
+    ]
+    more: Callable[[int], RolloutBatch]
     score: Callable[[RolloutBatch], RolloutBatch]
-    join: Callable[[Sequence[RolloutBatch]], RolloutBatch]
+    measure: Callable[[RolloutBatch], tuple[Tensor, Tensor]]
+    join: Callable[[Sequence[RolloutBatch]], RolloutBatch] = RolloutBatch.join

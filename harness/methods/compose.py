@@ -7,17 +7,20 @@ from typing import Any
 
 from torch import Tensor
 
+from harness.config.schema import RunConfig
 from harness.engines.base import LogitsRule, SamplingParams
 from harness.errors import HarnessError
 from harness.grading.votes import Tally
-from harness.grpo import TokenInputs, TokenLoss
+from harness.grpo import Coefficients, TokenInputs, TokenLoss
 from harness.masks import VocabMask
 from harness.methods.base import (
     EXCLUSIVE,
+    Ballots,
     Curriculum,
     HookContext,
     Method,
     Pool,
+    TokenTools,
     overridden,
 )
 from harness.methods.batch import RolloutBatch, RolloutTools
@@ -43,6 +46,25 @@ class Composite(Method):
                 raise HarnessError(
                     f"methods {' and '.join(claim)} both replace the hook '{hook}'; choose one"
                 )
+
+    def check(self, config: RunConfig) -> None:
+        for part in self.parts:
+            part.check(config)
+
+    def steps(self, ctx: HookContext, steps: int) -> int:
+        for part in self.parts:
+            steps = part.steps(ctx, steps)
+        return steps
+
+    def jury(self, ctx: HookContext, snapshots: tuple[int, ...]) -> tuple[int, ...]:
+        for part in self.parts:
+            snapshots = part.jury(ctx, snapshots)
+        return snapshots
+
+    def coefficients(self, ctx: HookContext, coefficients: Coefficients) -> Coefficients:
+        for part in self.parts:
+            coefficients = part.coefficients(ctx, coefficients)
+        return coefficients
 
     def prompts(self, ctx: HookContext, messages: list[list[Message]]) -> list[list[Message]]:
         for part in self.parts:
@@ -71,11 +93,9 @@ class Composite(Method):
             batch = part.after_rollout(ctx, batch, tools)
         return batch
 
-    def label(
-        self, ctx: HookContext, votes: Sequence[Sequence[str | None]], tallies: list[Tally]
-    ) -> list[Tally]:
+    def label(self, ctx: HookContext, ballots: Ballots, tallies: list[Tally]) -> list[Tally]:
         for part in self.parts:
-            tallies = part.label(ctx, votes, tallies)
+            tallies = part.label(ctx, ballots, tallies)
         return tallies
 
     def reward(self, ctx: HookContext, batch: RolloutBatch, rewards: Rewards) -> Rewards:
@@ -91,11 +111,18 @@ class Composite(Method):
         return advantages, blend
 
     def token_stats(
-        self, ctx: HookContext, batch: RolloutBatch, stats: dict[str, Tensor]
+        self, ctx: HookContext, batch: RolloutBatch, stats: dict[str, Tensor], tools: TokenTools
     ) -> dict[str, Tensor]:
         for part in self.parts:
-            stats = part.token_stats(ctx, batch, stats)
+            stats = part.token_stats(ctx, batch, stats, tools)
         return stats
+
+    def candidates(
+        self, ctx: HookContext, batch: RolloutBatch, candidates: Tensor | None
+    ) -> Tensor | None:
+        for part in self.parts:
+            candidates = part.candidates(ctx, batch, candidates)
+        return candidates
 
     def token_loss(self, ctx: HookContext, x: TokenInputs, loss: TokenLoss) -> TokenLoss:
         for part in self.parts:
@@ -106,11 +133,6 @@ class Composite(Method):
         for part in self.parts:
             curriculum = part.select(ctx, pool, curriculum)
         return curriculum
-
-    def steps(self, ctx: HookContext, steps: int) -> int:
-        for part in self.parts:
-            steps = part.steps(ctx, steps)
-        return steps
 
     def on_step_end(self, ctx: HookContext, metrics: Mapping[str, float]) -> None:
         for part in self.parts:

@@ -33,20 +33,30 @@ class CurriculumTables:
     metrics: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Written:
+    """A raw proposal.
+
+    Attributes:
+        surprisal: mean -log-prob of its tokens under the proposer, nats.
+    """
+
+    proposal: Proposal
+    truncated: bool
+    tokens: int
+    surprisal: float
+
+
 def make_curriculum(bench: Workbench, t: int, proposer: Policy, solver: Policy) -> CurriculumTables:
     """Generate in rounds until enough questions survive selection, or the rounds are used up."""
     config = bench.config.curriculum
     ledger = bench.ledger()
-    proposals: list[Proposal] = []
-    truncated: list[bool] = []
-    tokens: list[int] = []
+    written: list[Written] = []
     votes = Votes([], [], np.zeros(0, dtype=bool), [])
     for round_ in range(config.max_rounds):
         batch = _generate(bench, t, round_, proposer, ledger)
-        proposals += [p for p, _, _ in batch]
-        truncated += [cut for _, cut, _ in batch]
-        tokens += [n for _, _, n in batch]
-        questions = [str(p.question) for p, _, _ in batch if p.valid]
+        written += batch
+        questions = [str(w.proposal.question) for w in batch if w.proposal.valid]
         new = vote(
             bench,
             bench.context("solver", "label", t, round_),
@@ -60,14 +70,18 @@ def make_curriculum(bench: Workbench, t: int, proposer: Policy, solver: Policy) 
             np.concatenate([votes.truncated, new.truncated]),
             votes.solutions + new.solutions,
         )
-        pool = Pool([str(p.question) for p in proposals if p.valid], votes.tallies)
+        asked = [w for w in written if w.proposal.valid]
+        pool = Pool(
+            [str(w.proposal.question) for w in asked],
+            votes.tallies,
+            votes.solutions,
+            np.array([w.surprisal for w in asked], dtype=np.float64),
+        )
         curriculum = select(bench, t, pool)
         bench.folder.event("round", iteration=t, round=round_, survivors=len(curriculum))
         if len(curriculum) >= config.min_survivors:
             break
-    return _tables(
-        bench, ledger, (proposals, truncated, tokens), votes, pool, curriculum, round_ + 1
-    )
+    return _tables(bench, ledger, written, votes, pool, curriculum, round_ + 1)
 
 
 def select(bench: Workbench, t: int, pool: Pool) -> Curriculum:
@@ -83,12 +97,12 @@ def select(bench: Workbench, t: int, pool: Pool) -> Curriculum:
 
 def _generate(
     bench: Workbench, t: int, round_: int, proposer: Policy, ledger: Ledger
-) -> list[tuple[Proposal, bool, int]]:
+) -> list[Written]:
     """One round of raw proposals, batch by batch; a mask is drawn anew for each batch."""
     config = bench.config.curriculum
     engine = bench.engine(proposer)
     special = special_tokens(bench.tokenizer)
-    found: list[tuple[Proposal, bool, int]] = []
+    found: list[Written] = []
     batches = -(-config.questions // config.batch_size)
     for b in range(batches):
         ctx = bench.context("proposer", "generate", t, round_ * batches + b)
@@ -106,24 +120,30 @@ def _generate(
         )
         batch = sample(bench, ctx, engine, prompts, params)
         ledger.generated("proposer", "generate", batch.rollouts)
-        for text, cut, length in zip(
-            batch.texts, batch.rollouts.truncated, batch.rollouts.lengths, strict=True
-        ):
-            proposal = parse_proposal(text, bench.config.roles, special)
-            found.append((proposal, bool(cut), int(length)))
+        rollouts = batch.rollouts
+        surprisal = -rollouts.mean_logprobs()
+        found += [
+            Written(
+                parse_proposal(text, bench.config.roles, special),
+                bool(rollouts.truncated[i]),
+                int(rollouts.lengths[i]),
+                float(surprisal[i]),
+            )
+            for i, text in enumerate(batch.texts)
+        ]
     return found
 
 
 def _tables(
     bench: Workbench,
     ledger: Ledger,
-    raw: tuple[list[Proposal], list[bool], list[int]],
+    written: list[Written],
     votes: Votes,
     pool: Pool,
     curriculum: Curriculum,
     rounds: int,
 ) -> CurriculumTables:
-    proposals, truncated, tokens = raw
+    proposals = [w.proposal for w in written]
     valid = [i for i, p in enumerate(proposals) if p.valid]
     chosen = {valid[int(i)] for i in curriculum.index}
     result = dict(zip(valid, votes.tallies, strict=True))
@@ -135,8 +155,9 @@ def _tables(
             "response": [_clean(p.text) for p in proposals],
             "question": [p.question for p in proposals],
             "valid": [p.valid for p in proposals],
-            "truncated": truncated,
-            "tokens": tokens,
+            "truncated": [w.truncated for w in written],
+            "tokens": [w.tokens for w in written],
+            "surprisal": [w.surprisal for w in written],
             "label": [_clean(x.answer) if x else None for x in found],
             "p_hat": [x.p_hat if x else np.nan for x in found],
             "solution": [_clean(solutions.get(i)) for i in range(len(proposals))],
@@ -151,19 +172,24 @@ def _tables(
         ],
         columns=["question_id", "vote", "answer", "cluster"],
     )
-    rows = [
-        (valid[int(i)], pool.questions[int(i)], pool.tallies[int(i)].answer, pool.p_hat[int(i)])
+    rows: list[tuple[int, str | None, str | None, float]] = [
+        (
+            valid[int(i)],
+            _clean(pool.questions[int(i)]),
+            _clean(pool.tallies[int(i)].answer),
+            pool.p_hat[int(i)],
+        )
         for i in curriculum.index
     ]
-    rows += [(-1, question, answer, np.nan) for question, answer in curriculum.replay]
+    rows += [(-1, _clean(q), _clean(answer), np.nan) for q, answer in curriculum.replay]
     table = pd.DataFrame(rows, columns=["question_id", "question", "label", "p_hat"])
     answered = sum(x.n_answers for x in votes.tallies)
     cast = max(1, sum(len(x.cluster) for x in votes.tallies))
     survivors = len(curriculum)
     metrics = {
         "proposer/valid": len(valid) / len(proposals),
-        "proposer/truncated": float(np.mean(truncated)),
-        "proposer/tokens": float(np.mean(tokens)),
+        "proposer/truncated": float(np.mean([w.truncated for w in written])),
+        "proposer/tokens": float(np.mean([w.tokens for w in written])),
         "curriculum/questions": float(len(proposals)),
         "curriculum/rounds": float(rounds),
         "curriculum/survivors": float(survivors),

@@ -2,73 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from harness.engines.base import Engine, SamplingParams
+from harness.engines.base import Engine
+from harness.grading.votes import Tally
 from harness.ledger import Ledger
 from harness.methods.base import HookContext
-from harness.methods.batch import RolloutBatch, RolloutTools
+from harness.methods.batch import RolloutBatch
+from harness.phases.rollouts import Prompt, StepRollouts
 from harness.phases.stage import Stage
-from harness.phases.workbench import Workbench, extra_rollouts, sample, vote
+from harness.phases.workbench import Votes, Workbench, vote
 from harness.policy import Policy
 from harness.repetition import bleu_cluster_share
-from harness.roles import (
-    parse_proposal,
-    proposer_messages,
-    proposer_reward,
-    render,
-    special_tokens,
-)
+from harness.roles import parse_proposal, proposer_messages, proposer_reward, special_tokens
 
 
-def train_proposer(bench: Workbench, t: int, proposer: Policy, solver: Policy) -> dict[str, float]:
+def train_proposer(
+    bench: Workbench, t: int, proposer: Policy, solvers: Sequence[Policy]
+) -> dict[str, float]:
     """GRPO on the proposer, in place.
+
+    Args:
+        solvers: those of `Method.jury`, in its order.
 
     Returns:
         The phase's metrics: step means and the last step's, compute included.
     """
-    solver_engine = bench.engine(solver)
+    jury = [bench.engine(solver) for solver in solvers]
     stage = Stage(bench, "proposer", t, proposer)
     for ctx in stage.steps():
-        batch = _rollouts(bench, ctx, stage.engine, stage.ledger)
-        batch = score(bench, ctx, solver_engine, batch, stage.ledger)
-        tools = _tools(bench, ctx, stage.engine, solver_engine, stage.ledger)
-        stage.update(ctx, bench.method.after_rollout(ctx, batch, tools))
+        rollouts = StepRollouts(
+            bench,
+            ctx,
+            stage,
+            lambda n, _: [Prompt(proposer_messages(bench.config.roles))] * n,
+            lambda batch: score(bench, ctx, jury, batch, stage.ledger),  # noqa: B023
+        )
+        stage.update(ctx, rollouts.batch())
     return stage.metrics()
 
 
-def _rollouts(bench: Workbench, ctx: HookContext, engine: Engine, ledger: Ledger) -> RolloutBatch:
-    config = bench.config.proposer
-    chats = [proposer_messages(bench.config.roles) for _ in range(config.prompts_per_step)]
-    prompts = [render(bench.tokenizer, m) for m in bench.method.prompts(ctx, chats)]
-    params = bench.method.sampling(
-        ctx,
-        SamplingParams(
-            config.max_new_tokens,
-            n=config.group_size,
-            temperature=config.temperature,
-            top_p=config.top_p,
-            top_k=config.top_k,
-        ),
-    )
-    batch = sample(bench, ctx, engine, prompts, params)
-    ledger.generated("proposer", "train", batch.rollouts)
-    return batch
-
-
 def score(
-    bench: Workbench, ctx: HookContext, solver: Engine, batch: RolloutBatch, ledger: Ledger
+    bench: Workbench, ctx: HookContext, jury: Sequence[Engine], batch: RolloutBatch, ledger: Ledger
 ) -> RolloutBatch:
-    """Parse the proposals, let the solver vote on the valid ones, and reward them all."""
+    """Parse the proposals, let the solvers vote on the valid ones, and reward them all."""
     special = special_tokens(bench.tokenizer)
     batch.proposals = [parse_proposal(x, bench.config.roles, special) for x in batch.texts]
     asked = [i for i, p in enumerate(batch.proposals) if p.valid]
     questions = [str(batch.proposals[i].question) for i in asked]
     vote_ctx = bench.context("solver", "vote", ctx.iteration, ctx.step)
-    votes = vote(bench, vote_ctx, solver, questions, ledger)
-    batch.tallies = [None] * len(batch)
-    for i, result in zip(asked, votes.tallies, strict=True):
-        batch.tallies[i] = result
+    votes = [
+        vote(bench, vote_ctx, solver, questions, ledger, f"juror{k}" if k else "rows")
+        for k, solver in enumerate(jury)
+    ]
+    _record(batch, asked, votes)
     share = np.zeros(len(batch))
     if asked:
         # The share is of the whole batch, so that invalid rows don't raise anyone's penalty.
@@ -80,11 +69,15 @@ def score(
     return batch
 
 
-def _tools(
-    bench: Workbench, ctx: HookContext, engine: Engine, solver: Engine, ledger: Ledger
-) -> RolloutTools:
-    return RolloutTools(
-        generate=extra_rollouts(bench, ctx, engine, ledger),
-        score=lambda batch: score(bench, ctx, solver, batch, ledger),
-        join=RolloutBatch.join,
-    )
+def _record(batch: RolloutBatch, asked: Sequence[int], votes: Sequence[Votes]) -> None:
+    """Each row's votes and a solution; none where it asks nothing."""
+    place = {row: i for i, row in enumerate(asked)}
+
+    def of(row: int, tallies: Sequence[Tally]) -> Tally | None:
+        return tallies[place[row]] if row in place else None
+
+    rows = range(len(batch))
+    batch.jury = [[of(row, v.tallies) for v in votes] for row in rows]
+    batch.tallies = [seen[0] for seen in batch.jury]
+    solutions = votes[0].solutions
+    batch.solutions = [solutions[place[row]] if row in place else None for row in rows]

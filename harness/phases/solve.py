@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from harness.engines.base import SamplingParams
 from harness.grading import Verdict, extract_answer
 from harness.methods.base import HookContext
-from harness.methods.batch import RolloutBatch, RolloutTools
+from harness.methods.batch import RolloutBatch
+from harness.phases.rollouts import Prompt, StepRollouts
 from harness.phases.stage import Stage
-from harness.phases.workbench import Workbench, extra_rollouts, sample
+from harness.phases.workbench import Workbench
 from harness.policy import Policy
 from harness.rng import stream
-from harness.roles import render, solver_messages, solver_reward
+from harness.roles import solver_messages, solver_reward
 
 
 def train_solver(
@@ -21,53 +21,43 @@ def train_solver(
 ) -> dict[str, float]:
     """GRPO on the solver, in place. The curriculum is read in shuffled epochs."""
     stage = Stage(bench, "solver", t, solver)
-    config = bench.config.solver
     for ctx in stage.steps():
-        first = ctx.step * config.prompts_per_step
-        rows = _epoch_rows(bench.seed, t, len(curriculum), first, config.prompts_per_step)
-        picked = curriculum.iloc[rows]
-        questions, gold = list(picked["question"]), list(picked["label"])
-        batch = _rollouts(bench, ctx, stage, questions, gold)
-        tools = RolloutTools(
-            generate=extra_rollouts(bench, ctx, stage.engine, stage.ledger),
-            score=lambda b: score(bench, ctx, b),  # noqa: B023  (used within this step only)
-            join=RolloutBatch.join,
+        rollouts = StepRollouts(
+            bench,
+            ctx,
+            stage,
+            lambda n, draw: _prompts(bench, ctx, curriculum, n, draw),  # noqa: B023
+            lambda batch: score(bench, ctx, batch),  # noqa: B023
         )
-        batch = bench.method.after_rollout(ctx, score(bench, ctx, batch), tools)
-        stage.update(ctx, batch)
+        stage.update(ctx, rollouts.batch())
     return stage.metrics()
 
 
-def _epoch_rows(seed: int, t: int, n: int, first: int, count: int) -> list[int]:
+def _prompts(
+    bench: Workbench, ctx: HookContext, curriculum: pd.DataFrame, n: int, draw: int
+) -> list[Prompt]:
+    """The step's own questions; what a method asks for beyond them has an order of its own."""
+    order: tuple[str | int, ...] = ("curriculum_order", ctx.iteration)
+    first = ctx.step * n
+    if draw:
+        order, first = ("curriculum_more", ctx.iteration, ctx.step, draw), 0
+    rows = _epoch_rows(bench.seed, order, len(curriculum), first, n)
+    picked = curriculum.iloc[rows]
+    return [
+        Prompt(solver_messages(bench.config.roles, question), question, gold)
+        for question, gold in zip(picked["question"], picked["label"], strict=True)
+    ]
+
+
+def _epoch_rows(
+    seed: int, order: tuple[str | int, ...], n: int, first: int, count: int
+) -> list[int]:
     """Rows ``first`` to ``first + count`` of an endless sequence of shuffled epochs over n."""
     rows = []
     for position in range(first, first + count):
         epoch, offset = divmod(position, n)
-        rows.append(int(stream(seed, "curriculum_order", t, epoch).permutation(n)[offset]))
+        rows.append(int(stream(seed, *order, epoch).permutation(n)[offset]))
     return rows
-
-
-def _rollouts(
-    bench: Workbench, ctx: HookContext, stage: Stage, questions: list[str], gold: list[str]
-) -> RolloutBatch:
-    config = bench.config.solver
-    chats = [solver_messages(bench.config.roles, q) for q in questions]
-    prompts = [render(bench.tokenizer, m) for m in bench.method.prompts(ctx, chats)]
-    params = bench.method.sampling(
-        ctx,
-        SamplingParams(
-            config.max_new_tokens,
-            n=config.group_size,
-            temperature=config.temperature,
-            top_p=config.top_p,
-            top_k=config.top_k,
-        ),
-    )
-    batch = sample(bench, ctx, stage.engine, prompts, params)
-    stage.ledger.generated("solver", "train", batch.rollouts)
-    batch.questions = [q for q in questions for _ in range(params.n)]
-    batch.gold = [g for g in gold for _ in range(params.n)]
-    return batch
 
 
 def score(bench: Workbench, ctx: HookContext, batch: RolloutBatch) -> RolloutBatch:

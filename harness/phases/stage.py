@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from harness.engines.base import Engine
 from harness.methods.base import HookContext
@@ -14,7 +15,7 @@ from harness.methods.batch import RolloutBatch
 from harness.phases.workbench import Workbench
 from harness.policy import Policy
 from harness.roles import Role
-from harness.training import GrpoTrainer
+from harness.training import GrpoTrainer, stage_coefficients
 
 
 class Stage:
@@ -39,16 +40,25 @@ class Stage:
         start = self._resume() if self._state.exists() else 0
         for step in range(start, total):
             self.bench.folder.event("step", role=self.role, iteration=self.t, step=step, of=total)
-            yield self.bench.context(self.role, "train", self.t, step, self.trainer.coefficients)
+            ctx = self.bench.context(self.role, "train", self.t, step)
+            self.trainer.coefficients = self.bench.method.coefficients(
+                ctx, stage_coefficients(self.config)
+            )
+            yield ctx
             every = self.config.checkpoint_every
             if every and (step + 1) % every == 0 and step + 1 < total:
                 self._save(step)
 
+    def measure(self, batch: RolloutBatch) -> tuple[Tensor, Tensor]:
+        """Log-probs and entropies [R, T] under the policy as it is; counted."""
+        self.ledger.measured(self.role, _tokens_read(batch))
+        return self.trainer.measure(batch.tokens)
+
     def update(self, ctx: HookContext, batch: RolloutBatch) -> None:
         """The optimiser updates of one step."""
         metrics = self.trainer.update(batch, self.bench.method, ctx)
-        read = sum(map(len, batch.rollouts.prompt_ids)) + int(batch.tokens.response_mask.sum())
-        scans = 2 if self.trainer.coefficients.kl else 1
+        read = _tokens_read(batch)
+        scans = (2 if self.trainer.coefficients.kl else 1) + self.trainer.extra_scans
         epochs = self.config.epochs
         self.ledger.trained(self.role, read, forwards=scans + epochs, backwards=epochs)
         self.history.append(metrics)
@@ -82,3 +92,7 @@ class Stage:
         self.bench.method.load_state_dict(extra["method"])
         self.bench.counts = Counter(extra["counts"])
         return step
+
+
+def _tokens_read(batch: RolloutBatch) -> int:
+    return sum(map(len, batch.rollouts.prompt_ids)) + int(batch.tokens.response_mask.sum())

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from harness.checker import Checker
-from harness.config.schema import RunConfig, StageConfig
+from harness.config.schema import RunConfig
 from harness.diversity.embedders import Embedder
 from harness.diversity.report import Snapshot
 from harness.diversity.topics import TopicModel
@@ -22,10 +21,9 @@ from harness.engines.torch_engine import TorchEngine
 from harness.evaluation.runner import Evaluator
 from harness.grading import Grader, extract_answer
 from harness.grading.votes import Tally, tally
-from harness.grpo import Coefficients
 from harness.ledger import Ledger
 from harness.masks import ProtectedSet, VocabMask
-from harness.methods.base import HookContext, Method, Phase
+from harness.methods.base import Ballots, HookContext, Method, Phase
 from harness.methods.batch import RolloutBatch
 from harness.policy import Policy, TokenBatch
 from harness.rng import keys64
@@ -69,10 +67,8 @@ class Workbench:
         phase: Phase,
         iteration: int,
         step: int = 0,
-        coefficients: Coefficients | None = None,
     ) -> HookContext:
         """The context that hooks of this place get."""
-        stage: StageConfig = self.config.proposer if role == "proposer" else self.config.solver
         return HookContext(
             role=role,
             phase=phase,
@@ -82,10 +78,10 @@ class Workbench:
             config=self.config,
             tokenizer=self.tokenizer,
             protected=self.protected,
-            coefficients=coefficients
-            or Coefficients(stage.clip_low, stage.clip_high, stage.dual_clip, stage.kl_coef),
             archive=[snapshot.texts for snapshot in self.archive],
             embed=self.embedder,
+            tally=lambda answers: tally(answers, self.grader),
+            checker=self.checker,
             counts=self.counts,
         )
 
@@ -111,11 +107,20 @@ def sample(
     mask = bench.method.mask(ctx, None)
     rule = bench.method.logits_rule(ctx, None)
     row_keys = keys64(bench.seed, ctx.role, ctx.phase, ctx.iteration, ctx.step, stream, n=len(rows))
-    mask_rows = mask.row_ids(group_id) if mask else None
+    mask_rows = mask.row_ids(group_id, _minibatch_of(ctx)) if mask else None
     rollouts = engine.generate(
         prompts, params, row_keys=row_keys, mask=mask, mask_rows=mask_rows, logits_rule=rule
     )
     return as_batch(bench, rollouts, params, group_id, (mask, mask_rows), (rule, row_keys))
+
+
+def _minibatch_of(ctx: HookContext) -> dict[int, int]:
+    """The optimiser update (of the first epoch) that each group of a step's batch belongs to."""
+    if ctx.phase != "train":
+        return {}
+    stage = ctx.config.proposer if ctx.role == "proposer" else ctx.config.solver
+    parts = ctx.minibatches(range(stage.prompts_per_step), stage.minibatches)
+    return {int(group): i for i, part in enumerate(parts) for group in part}
 
 
 def as_batch(
@@ -145,22 +150,6 @@ def as_batch(
     return RolloutBatch(rollouts, tokens, group_id, prompt_id, texts)
 
 
-def extra_rollouts(
-    bench: Workbench, ctx: HookContext, engine: Engine, ledger: Ledger
-) -> Callable[[Sequence[Sequence[int]], SamplingParams, Sequence[int]], RolloutBatch]:
-    """`RolloutTools.generate` for this step: new rows on streams of their own, counted."""
-    calls = count()
-
-    def generate(
-        prompts: Sequence[Sequence[int]], params: SamplingParams, group_id: Sequence[int]
-    ) -> RolloutBatch:
-        batch = sample(bench, ctx, engine, prompts, params, group_id, f"extra{next(calls)}")
-        ledger.generated(ctx.role, "extra", batch.rollouts)
-        return batch
-
-    return generate
-
-
 @dataclass(frozen=True)
 class Votes:
     """M answers to each of n questions, and how they fell.
@@ -180,7 +169,12 @@ class Votes:
 
 
 def vote(
-    bench: Workbench, ctx: HookContext, solver: Engine, questions: Sequence[str], ledger: Ledger
+    bench: Workbench,
+    ctx: HookContext,
+    solver: Engine,
+    questions: Sequence[str],
+    ledger: Ledger,
+    stream: str = "rows",
 ) -> Votes:
     """The solver answers each question M times; the majority is the pseudo-label."""
     v = bench.config.votes
@@ -193,11 +187,18 @@ def vote(
     if not questions:
         return Votes([], [], np.zeros(0, dtype=bool), [])
     prompts = [render(bench.tokenizer, solver_messages(bench.config.roles, q)) for q in questions]
-    batch = sample(bench, ctx, solver, prompts, params)
+    batch = sample(bench, ctx, solver, prompts, params, stream=stream)
     ledger.generated("solver", ctx.phase, batch.rollouts)
     flat = [extract_answer(text) for text in batch.texts]
     answers = [flat[i : i + params.n] for i in range(0, len(flat), params.n)]
-    tallies = bench.method.label(ctx, answers, tally(answers, bench.grader))
+    rows = range(0, len(batch), params.n)
+    ballots = Ballots(
+        questions,
+        answers,
+        [batch.texts[i : i + params.n] for i in rows],
+        batch.rollouts.mean_logprobs().reshape(-1, params.n),
+    )
+    tallies = bench.method.label(ctx, ballots, tally(answers, bench.grader))
     solutions = [
         batch.texts[i * params.n + t.cluster.index(0)][:SOLUTION_CHARS] if 0 in t.cluster else None
         for i, t in enumerate(tallies)

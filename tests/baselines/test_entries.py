@@ -7,7 +7,7 @@ import tiny
 
 from harness.engines import SamplingParams
 from harness.methods import MethodEntry, build, entries
-from harness.methods.base import HOOKS
+from harness.methods.base import HOOKS, overridden
 
 SHIPPED = [e for e in entries() if e.origin.startswith("baselines.")]
 
@@ -58,11 +58,35 @@ def test_is_built_from_its_name_and_starts_without_state(entry: MethodEntry) -> 
 
 @pytest.mark.parametrize("entry", SHIPPED, ids=lambda e: e.name)
 @pytest.mark.parametrize("role", ["proposer", "solver"])
-def test_only_the_static_proposer_leaves_out_training(entry: MethodEntry, role: str) -> None:
+def test_the_solver_is_always_trained_and_left_out_steps_are_counted(
+    entry: MethodEntry, role: str
+) -> None:
     ctx = tiny.make_context(role=role)
     steps = build(entry.name)[0].steps(ctx, 5)
-    assert steps == (0 if (entry.name, role) == ("static_proposer", "proposer") else 5)
-    assert ctx.counts["proposer_steps_skipped"] == 5 - steps
+    assert 0 <= steps <= 5
+    if role == "solver" or "steps" not in overridden(entry.cls):
+        assert steps == 5
+        assert not ctx.counts
+    else:
+        assert sum(ctx.counts.values()) == 5 - steps
+
+
+@pytest.mark.parametrize("entry", SHIPPED, ids=lambda e: e.name)
+def test_can_be_switched_off_and_made_active(entry: MethodEntry) -> None:
+    """Both are settings that the entry accepts, and its defaults are neither by accident."""
+    assert entry.cls.off is not None
+    defaults = entry.cls().params
+    off, active = entry.cls(entry.cls.off).params, entry.cls(entry.cls.active).params
+    assert (off == defaults) is (entry.name == "rzero")
+    assert (active == defaults) is (not entry.cls.active)
+
+
+@pytest.mark.parametrize("entry", SHIPPED, ids=lambda e: e.name)
+def test_says_what_is_known_and_what_is_not(entry: MethodEntry) -> None:
+    """Equation, defaults, insertion point and what is unconfirmed, in that file."""
+    doc = entry.describe()["doc"]
+    missing = [x for x in ("Equation:", "Defaults:", "Hook:", "Unconfirmed:") if x not in doc]
+    assert not missing
 
 
 def test_rzero_samples_as_the_profile_says() -> None:

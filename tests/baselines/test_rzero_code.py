@@ -15,7 +15,7 @@ from baselines import rzero
 from harness.engines import SamplingParams
 from harness.grading import Grader, extract_answer
 from harness.grading.votes import Tally, tally
-from harness.methods import Curriculum, Pool, build
+from harness.methods import Ballots, Curriculum, Pool, build
 from harness.policy import Policy
 from harness.roles import Proposal, proposer_reward, solver_reward
 
@@ -34,9 +34,21 @@ def grader():
         yield pool
 
 
+def ballots(*votes: list[str | None]) -> Ballots:
+    """A question for each list of votes."""
+    texts = [[str(a) for a in answers] for answers in votes]
+    return Ballots(["q"] * len(votes), votes, texts, np.zeros((len(votes), len(votes[0]))))
+
+
+def pool_of(rows: list[tuple[str, str | None, float]]) -> Pool:
+    """Questions with their majority answers and vote shares."""
+    tallies = [Tally(a, p, (0,), 1) for _, a, p in rows]
+    return Pool([q for q, _, _ in rows], tallies, [None] * len(rows), np.zeros(len(rows)))
+
+
 def labelled(grader: Grader, votes: list[str | None], phase=LABEL, **params: object) -> Tally:
     """The tally of one question's votes after the method's hook."""
-    (result,) = method(**params).label(phase, [votes], tally([votes], grader))
+    (result,) = method(**params).label(phase, ballots(votes), tally([votes], grader))
     return result
 
 
@@ -55,7 +67,7 @@ class TestNone:
     def test_a_minority_or_a_tie_of_them_changes_nothing(self, grader: Grader) -> None:
         for votes in ([None] * 2 + ["7"] * 3, [None] * 3 + ["7"] * 3, ["7"] * 4):
             before = tally([votes], grader)
-            assert method().label(VOTE, [votes], before) == before
+            assert method().label(VOTE, ballots(votes), before) == before
 
     def test_nobody_answers(self, grader: Grader) -> None:
         result = labelled(grader, [None] * 4, VOTE)
@@ -65,7 +77,7 @@ class TestNone:
     def test_none_majorities_are_counted(self, grader: Grader) -> None:
         ctx = tiny.make_context(role="solver", phase="vote")
         votes = [[None, None, "1"], ["1", "1", None]]
-        method().label(ctx, votes, tally(votes, grader))
+        method().label(ctx, ballots(*votes), tally(votes, grader))
         assert ctx.counts["none_majorities"] == 1
 
 
@@ -93,9 +105,8 @@ class TestDenominator:
 
 class TestSelect:
     def kept(self, rows: list[tuple[str, str | None, float]], **params: object) -> list[int]:
-        pool = Pool([q for q, _, _ in rows], [Tally(a, p, (0,), 1) for _, a, p in rows])
         base = Curriculum(np.arange(len(rows)))
-        return list(method(**params).select(LABEL, pool, base).index)
+        return list(method(**params).select(LABEL, pool_of(rows), base).index)
 
     def test_window_bounds_are_inside(self) -> None:
         shares = [0.2, 0.29, 0.3, 3 / 10, 0.55, 0.8, 4 / 5, 0.81, 1.0]
@@ -121,12 +132,21 @@ class TestSelect:
 
     def test_dropped_words_are_counted(self) -> None:
         ctx = tiny.make_context(role="solver", phase="label")
-        pool = Pool(["box", "q"], [Tally("1", 0.5, (0,), 1)] * 2)
+        pool = pool_of([("box", "1", 0.5), ("q", "1", 0.5)])
         method().select(ctx, pool, Curriculum(np.arange(2)))
         assert ctx.counts["dropped_by_word"] == 1
 
     def test_nothing_left(self) -> None:
         assert self.kept([("q", "1", 1.0)]) == []
+
+    def test_the_profile_s_window(self) -> None:
+        rows: list[tuple[str, str | None, float]] = [("q", "1", p) for p in (0.2, 0.25, 0.75, 0.79)]
+        assert self.kept(rows, window_low="null") == [1, 2, 3]
+        assert self.kept(rows, window_high="null") == [2]
+        # without a bound of its own it only drops from what the window left
+        base = Curriculum(np.array([1, 2]))
+        own = method(window_low="null", window_high="null")
+        assert own.select(LABEL, pool_of(rows), base) is base
 
 
 class TestReward:
@@ -157,7 +177,8 @@ class TestReward:
         assert found.total == pytest.approx([1.0, 0.9, 0.1, 0.0])
         assert sum(found.components.values()) == pytest.approx(found.total)
         off = method(format_weight=0).reward(ctx, batch, base)
-        assert off.total.tolist() == base.total.tolist()
+        assert off is base
+        assert ctx.counts["solver_rewards_changed"] == 2  # the second and the fourth
 
     @given(
         st.lists(
@@ -189,6 +210,47 @@ class TestReward:
 def test_sampling(role: str, phase: str, expected: SamplingParams) -> None:
     ctx = tiny.make_context(role=role, phase=phase)
     assert method().sampling(ctx, SamplingParams(9, n=4)) == expected
+
+
+class TestOff:
+    OFF = rzero.RZeroCode.off
+
+    @pytest.mark.parametrize(
+        "place",
+        [
+            ("proposer", "train"),
+            ("solver", "train"),
+            ("proposer", "generate"),
+            ("solver", "vote"),
+            ("solver", "label"),
+        ],
+    )
+    def test_sampling(self, place: tuple[str, str]) -> None:
+        ctx = tiny.make_context(role=place[0], phase=place[1])
+        params = SamplingParams(9, n=4, top_p=0.9, top_k=7)
+        assert rzero.RZeroCode(self.OFF).sampling(ctx, params) is params
+
+    def test_all_else_is_what_it_was_given(self, grader: Grader, tiny_policy: Policy) -> None:
+        off = rzero.RZeroCode(self.OFF)
+        votes: list[str | None] = [None, None, None, "1", "2"]
+        before = tally([votes], grader)
+        for ctx in (VOTE, LABEL):
+            assert off.label(ctx, ballots(votes), before) is before
+        pool = pool_of([("a box", "None", 0.5), ("q", "\\text{2}", 0.9)])
+        base = Curriculum(np.array([0]))
+        assert off.select(LABEL, pool, base) is base
+        batch = tiny.make_batch(tiny_policy, groups=1, n=2, new=2)
+        batch.proposals = [Proposal("", None, None)] * 2
+        rewards = proposer_reward(batch.valid, np.full(2, np.nan), np.zeros(2))
+        assert off.reward(tiny.make_context(), batch, rewards) is rewards
+        rewards = solver_reward(np.array([True, False]))
+        assert off.reward(tiny.make_context(role="solver"), batch, rewards) is rewards
+
+
+def test_published_values() -> None:
+    p = method().params
+    assert (p.label_votes, p.window_low, p.window_high) == (9, 0.3, 0.8)
+    assert (p.train_top_p, p.generate_top_p, p.vote_top_k, p.format_weight) == (0.99, 0.95, 40, 0.1)
 
 
 def test_answers_are_read_as_everywhere() -> None:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import tiny
+import tiny_run
 
 from harness.config import load_config
 from harness.masks import VocabMask, protected_set
 from harness.methods import HookContext, build
+from harness.phases.workbench import _minibatch_of
 from harness.policy import Policy
 from harness.roles import format_strings
 
@@ -99,9 +101,9 @@ def test_schedule_of_a_single_iteration_is_its_start(base_policy: Policy) -> Non
 def test_a_falling_schedule_to_one_end(base_policy: Policy) -> None:
     spec = "vocab_dropout:alpha=1.0,alpha_end=0.3"
     last = mask_of(spec, context(base_policy, iteration=5))
-    first = mask_of(spec, context(base_policy, iteration=1))
-    assert (first.alpha, last.alpha) == (1.0, pytest.approx(0.3))
-    assert first.keep_numpy([0]).all()
+    first = build(spec)[0].mask(context(base_policy, iteration=1), None)
+    assert last.alpha == pytest.approx(0.3)
+    assert first is None
 
 
 def test_protected_kinds_override_the_profile_s(base_policy: Policy) -> None:
@@ -119,7 +121,7 @@ def test_protected_kinds_override_the_profile_s(base_policy: Policy) -> None:
     assert mask_of("vocab_dropout", ctx).protected is ctx.protected
 
 
-@pytest.mark.parametrize("granularity", ["step", "group", "sequence"])
+@pytest.mark.parametrize("granularity", ["step", "mini", "group", "sequence"])
 @pytest.mark.parametrize("logprob_mask", ["behaviour", "none"])
 def test_parameters_reach_the_mask(base_policy, granularity: str, logprob_mask: str) -> None:
     spec = f"vocab_dropout:granularity={granularity},logprob_mask={logprob_mask},alpha=0.75"
@@ -132,3 +134,68 @@ def test_parameters_reach_the_mask(base_policy, granularity: str, logprob_mask: 
     slack = 5 * math.sqrt(0.75 * 0.25 / len(free))
     assert abs(kept[free].mean() - 0.75) < slack
     assert kept[list(mask.protected.ids)].all()
+
+
+def test_alpha_one_is_off(base_policy: Policy) -> None:
+    ctx = context(base_policy)
+    earlier = tiny.make_mask()
+    for spec in ("vocab_dropout:alpha=1.0", "vocab_dropout:alpha=1.0,granularity=sequence"):
+        assert build(spec)[0].mask(ctx, None) is None
+        assert build(spec)[0].mask(ctx, earlier) is earlier
+    assert not ctx.counts
+
+
+def test_dropped_tokens_are_counted(base_policy: Policy) -> None:
+    ctx = context(base_policy)
+    mask = mask_of("vocab_dropout", ctx)
+    dropped = 767 - int(mask.keep_numpy([0]).sum())
+    assert dropped > 50
+    assert dict(ctx.counts) == {"masked_batches": 1, "masked_tokens": dropped}
+
+
+@pytest.mark.parametrize("role", ["proposer", "solver"])
+def test_the_solver_s_mask_is_an_ablation(base_policy: Policy, role: str) -> None:
+    for who in ("proposer", "solver", "both"):
+        for phase in ("train", "vote", "label"):
+            ctx = context(base_policy, role=role, phase=phase)
+            mask = build(f"vocab_dropout:role={who}")[0].mask(ctx, None)
+            assert (mask is not None) is (phase == "train" and who in ("both", role))
+
+
+class TestMini:
+    """One mask for the groups of each optimiser update."""
+
+    CONFIG = load_config(
+        "ladder", overrides=["proposer.prompts_per_step=7", "proposer.minibatches=3"]
+    )[0]
+
+    def updates(self, base_policy: Policy, step: int) -> tuple[HookContext, list[list[int]]]:
+        """The groups of each update, as the trainer cuts a step's batch."""
+        ctx = context(base_policy, config=self.CONFIG, step=step)
+        groups = [g for g in range(7) for _ in range(2)]
+        return ctx, [sorted(part.tolist()) for part in ctx.minibatches(groups, 3)]
+
+    @pytest.mark.parametrize("step", [0, 1, 2])
+    def test_groups_of_one_update_share_a_mask(self, base_policy: Policy, step: int) -> None:
+        ctx, updates = self.updates(base_policy, step)
+        mask = mask_of("vocab_dropout:granularity=mini", ctx)
+        rows = mask.row_ids(list(range(7)), _minibatch_of(ctx))
+        assert sorted(g for part in updates for g in part) == list(range(7))
+        assert [{rows[g] for g in part} for part in updates] == [{0}, {1}, {2}]
+        assert len({row.tobytes() for row in mask.keep_numpy([0, 1, 2])}) == 3
+
+    def test_the_cut_differs_from_step_to_step(self, base_policy: Policy) -> None:
+        assert len({str(self.updates(base_policy, step)[1]) for step in range(4)}) == 4
+
+    def test_generation_has_one_mask_per_batch(self, base_policy: Policy) -> None:
+        ctx = context(base_policy, phase="generate", config=self.CONFIG)
+        mask = mask_of("vocab_dropout:granularity=mini", ctx)
+        assert mask.row_ids(list(range(9)), _minibatch_of(ctx)) == [0] * 9
+
+    def test_the_trainer_replays_it(self) -> None:
+        """Rows of both updates are scored under the mask that they were sampled under."""
+        spec = "vocab_dropout:alpha=0.75,granularity=mini"
+        found = tiny_run.metrics(tiny_run.finished(spec, 0, "proposer.minibatches=2"), 1)
+        assert found["train/proposer/logprob_gap_max"] < 1e-4
+        assert found["train/proposer/updates_skipped"] == 0
+        assert found["method/masked_batches"] == 3  # a step, and two batches of the curriculum

@@ -89,6 +89,79 @@ def test_validity_and_vote_shares(tiny_policy: Policy) -> None:
     assert part.gold == []  # a field that the role doesn't use stays empty
 
 
+def noted(policy: Policy, temperature: float = 1.0, seed: int = 0) -> RolloutBatch:
+    """Four rows with everything that a proposer's batch may know of them."""
+    batch = proposer_batch(policy, groups=2, n=2, new=3, temperature=temperature, seed=seed)
+    batch.jury = [[t, Tally("2", 0.5, (0, 1), 2)] if t else [None, None] for t in batch.tallies]
+    batch.solutions = [f"solution {seed} {i}" if t else None for i, t in enumerate(batch.tallies)]
+    batch.marks = {f"mark{seed}": [float(i) for i in range(4)]}
+    return batch
+
+
+def test_what_is_known_of_rows_goes_with_them(tiny_policy: Policy) -> None:
+    batch = noted(tiny_policy)
+    batch.off_policy = [False, True, False, False]
+    part = batch.select([2, 1, 1, 0])
+    assert part.marks == {"mark0": [2.0, 1.0, 1.0, 0.0]}
+    assert part.off_policy == [False, True, True, False]
+    assert part.solutions == ["solution 0 2", "solution 0 1", "solution 0 1", None]
+    assert part.jury == [batch.jury[i] for i in (2, 1, 1, 0)]
+    assert part.tallies == [seen[0] for seen in part.jury]
+    nothing = batch.select([])
+    assert len(nothing) == 0
+    assert nothing.marks == {"mark0": []}
+    assert nothing.jury == nothing.solutions == nothing.off_policy == []
+
+
+def test_joined_rows_keep_their_notes_and_lack_those_of_others(tiny_policy: Policy) -> None:
+    a, b = noted(tiny_policy, seed=0), noted(tiny_policy, seed=1)
+    joined = RolloutBatch.join([a, b])
+    assert joined.marks["mark0"] == pytest.approx([0, 1, 2, 3] + [np.nan] * 4, nan_ok=True)
+    assert joined.marks["mark1"] == pytest.approx([np.nan] * 4 + [0, 1, 2, 3], nan_ok=True)
+    assert joined.jury == a.jury + b.jury
+    assert joined.solutions == a.solutions + b.solutions
+    assert joined.off_policy == [False] * 8
+    assert a.marks == {"mark0": [0.0, 1.0, 2.0, 3.0]}  # the parts stay as they were
+
+
+def test_rows_of_another_temperature_are_off_policy_for_good(tiny_policy: Policy) -> None:
+    base, hot = noted(tiny_policy), noted(tiny_policy, temperature=1.5, seed=1)
+    joined = RolloutBatch.join([base, hot])
+    assert joined.off_policy == [False] * 4 + [True] * 4
+    assert joined.tokens.temperature == 1.0
+    # Once marked, neither picking nor joining them with the like washes it off.
+    later = RolloutBatch.join([joined.select([0, 5]), noted(tiny_policy, seed=2)])
+    assert later.off_policy == [False, True] + [False] * 4
+    again = RolloutBatch.join([joined.select([5, 6]), base])
+    assert again.off_policy == [True, True] + [False] * 4
+
+
+def test_off_policy_rows_are_no_gap_between_engine_and_trainer(tiny_policy: Policy) -> None:
+    base, hot = (
+        tiny.make_batch(tiny_policy, groups=2, temperature=t, seed=s) for t, s in ((1, 0), (2, 1))
+    )
+    hot.group_id = [g + 2 for g in hot.group_id]
+    joined = RolloutBatch.join([base, hot])
+    found = {}
+    for name, marks in (("marked", joined.off_policy), ("unmarked", [])):
+        joined.off_policy = marks
+        found[name] = GrpoTrainer(tiny.clone(tiny_policy), tiny.make_stage()).update(
+            joined, Method(), tiny.make_context()
+        )["logprob_gap_max"]
+    assert found["marked"] < 1e-4
+    assert found["unmarked"] > 0.1
+
+
+def test_an_empty_batch_leaves_the_policy_alone(tiny_policy: Policy) -> None:
+    batch, policy = tiny.make_batch(tiny_policy, groups=1), tiny.clone(tiny_policy)
+    before = tiny.weights(policy)
+    metrics = GrpoTrainer(policy, tiny.make_stage()).update(
+        batch.select([]), Method(), tiny.make_context()
+    )
+    assert metrics == {"updates_skipped": 1.0}
+    assert torch.equal(tiny.weights(policy), before)
+
+
 def test_resampled_groups_train_as_usual(tiny_policy: Policy) -> None:
     """Dynamic sampling by hand: drop the flat group, add another step's rows under a new id."""
     flat_and_good = tiny.make_batch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,11 +12,22 @@ import pytest
 import tiny
 import torch
 
+from harness.config.schema import RunConfig
 from harness.engines import SamplingParams
 from harness.errors import HarnessError
 from harness.grading.votes import Tally
-from harness.grpo import TokenLoss
-from harness.methods import Composite, Curriculum, Method, Pool, RolloutBatch, RolloutTools, build
+from harness.grpo import Coefficients, TokenLoss
+from harness.methods import (
+    Ballots,
+    Composite,
+    Curriculum,
+    Method,
+    Pool,
+    RolloutBatch,
+    RolloutTools,
+    TokenTools,
+    build,
+)
 from harness.methods.base import EXCLUSIVE, HOOKS, HookContext, overridden
 from harness.policy import Policy
 from harness.roles import Rewards, solver_reward
@@ -55,6 +67,9 @@ def recording(hook: str) -> type[Recorder]:
 
 
 RUNNING = {
+    "steps": "steps",
+    "jury": "snapshots",
+    "coefficients": "coefficients",
     "prompts": "messages",
     "sampling": "params",
     "mask": "mask",
@@ -64,22 +79,22 @@ RUNNING = {
     "reward": "rewards",
     "advantage": "advantages",
     "token_stats": "stats",
+    "candidates": "candidates",
     "token_loss": "loss",
     "select": "curriculum",
-    "steps": "steps",
 }
 """The argument that each hook passes on."""
 
 
 def test_hooks_is_the_whole_list() -> None:
     """A hook added to the class but not to HOOKS would not be described, and not composed."""
-    assert set(HOOKS) == public_methods() - {"state_dict", "load_state_dict"}
+    assert set(HOOKS) == public_methods() - {"check", "state_dict", "load_state_dict"}
     assert set(EXCLUSIVE) <= set(HOOKS)
     assert set(RUNNING) == {h for h in HOOKS if not h.startswith("on_")}
 
 
 def test_the_composite_overrides_every_hook_with_the_same_signature() -> None:
-    for hook in (*HOOKS, "state_dict", "load_state_dict"):
+    for hook in (*HOOKS, "check", "state_dict", "load_state_dict"):
         ours, base = getattr(Composite, hook), getattr(Method, hook)
         assert ours is not base, f"Composite does not delegate {hook}"
         assert inspect.signature(ours) == inspect.signature(base)
@@ -130,27 +145,81 @@ def test_the_base_class_changes_nothing(tiny_policy: Policy) -> None:
     method, ctx = Method(), tiny.make_context(tiny_policy.tokenizer)
     batch = tiny.make_batch(tiny_policy, groups=2, n=2, new=3)
     a, blend = torch.ones(1, 4, 3), torch.ones(1, 4)
-    loss, pool = TokenLoss(a[0], a[0]), Pool(["q"], [Tally("1", 1.0, (0,), 1)])
+    loss, tallies = TokenLoss(a[0], a[0]), [Tally("1", 1.0, (0,), 1)]
+    pool = Pool(["q"], tallies, ["so 1"], np.zeros(1))
+    ballots = Ballots(["q"], [["1"]], [["so 1"]], np.zeros((1, 1)))
     curriculum, params = Curriculum(np.array([0])), SamplingParams(3)
-    tools = RolloutTools(lambda *_: batch, lambda b: b, RolloutBatch.join)
+    tools = RolloutTools(
+        params,
+        resample=lambda *_: batch,
+        more=lambda _: batch,
+        score=lambda b: b,
+        measure=lambda _: (a[0], a[0]),
+    )
+    assert tools.join([batch, batch]).texts == batch.texts * 2
+    token_tools = TokenTools(lambda _: a[0])
     given_and_got: list[tuple[Any, Any]] = [
         (messages := [[{"role": "user", "content": "x"}]], method.prompts(ctx, messages)),
         (params, method.sampling(ctx, params)),
         (None, method.mask(ctx, None)),
         (None, method.logits_rule(ctx, None)),
         (batch, method.after_rollout(ctx, batch, tools)),
-        (pool.tallies, method.label(ctx, [["1"]], pool.tallies)),
+        (pool.tallies, method.label(ctx, ballots, pool.tallies)),
         (batch.rewards, method.reward(ctx, batch, batch.rewards)),  # type: ignore[arg-type]
         (a, method.advantage(ctx, batch, a, blend)[0]),
         (blend, method.advantage(ctx, batch, a, blend)[1]),
-        (stats := {"old": a[0]}, method.token_stats(ctx, batch, stats)),
+        (stats := {"old": a[0]}, method.token_stats(ctx, batch, stats, token_tools)),
+        (None, method.candidates(ctx, batch, None)),
+        (jurors := (0,), method.jury(ctx, jurors)),
+        (c := Coefficients(0.2, 0.3, 3.0, 0.01), method.coefficients(ctx, c)),
         (loss, method.token_loss(ctx, None, loss)),  # type: ignore[arg-type]
         (curriculum, method.select(ctx, pool, curriculum)),
         (7, method.steps(ctx, 7)),
     ]
     assert all(before is after for before, after in given_and_got)
     assert overridden(Method) == ()
+    method.check(ctx.config)  # whatever the profile
     assert method.state_dict() == {}
+
+
+class Refuses(Method):
+    """Can't work with any profile; notes what it was shown."""
+
+    def __init__(self, word: str | None) -> None:
+        super().__init__()
+        self.word, self.seen = word, 0
+
+    def check(self, config: RunConfig) -> None:
+        self.seen += config.suite == "ladder"
+        if self.word:
+            raise HarnessError(self.word)
+
+
+def test_every_part_checks_the_configuration() -> None:
+    config = CTX.config
+    parts = [Refuses(None), Refuses("first"), Refuses("second")]
+    with pytest.raises(HarnessError, match="first"):
+        Composite(parts).check(config)
+    assert [p.seen for p in parts] == [1, 1, 0]
+    Composite(parts[:1]).check(config)
+    with pytest.raises(HarnessError, match="second"):
+        Composite([Method(), parts[2]]).check(config)
+
+
+def test_coefficients_add_up_and_steps_follow() -> None:
+    class HigherClip(Method):
+        def coefficients(self, ctx: HookContext, coefficients: Coefficients) -> Coefficients:
+            return replace(coefficients, clip_high=coefficients.clip_high + 0.1)
+
+    class Half(Method):
+        def steps(self, ctx: HookContext, steps: int) -> int:
+            return steps // 2
+
+    composite = Composite([HigherClip(), Half(), HigherClip()])
+    found = composite.coefficients(CTX, Coefficients(0.2, 0.3, 3.0, 0.01))
+    assert found.clip_high == pytest.approx(0.5)
+    assert (found.clip_low, found.dual_clip, found.kl, found.entropy) == (0.2, 3.0, 0.01, 0.0)
+    assert composite.steps(CTX, 5) == 2
 
 
 class Adds(Method):
