@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SEEDS ?= 3
 
-.PHONY: demo smoke test slow lint benchmarks clean
+.PHONY: demo smoke test check slow lint benchmarks clean
 
 demo: $(STAMP)
 	$(BIN)/python -m harness run --method vocab_dropout --seeds $(SEEDS)
@@ -14,7 +14,10 @@ smoke: $(STAMP)
 	$(BIN)/python -m harness run --method vocab_dropout --seeds $(SEEDS) --smoke
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(STAMP)
+	$(BIN)/python -m harness check all --jobs 2
 
 slow: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow

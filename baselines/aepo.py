@@ -44,8 +44,8 @@ class Aepo(PublishedSettings):
     published: ClassVar[dict[str, Any]] = {"clip_low": 0.2, "clip_high": 0.2, "kl": 0.0}
 
     class Params(MethodParams):
-        temperature_high: float = Field(1.2, gt=0)
-        temperature_low: float = Field(0.8, gt=0)
+        temperature_high: float = Field(1.2, gt=0, description="T of the control rows, H <= H0")
+        temperature_low: float = Field(0.8, gt=0, description="T of the control rows, H > H0")
         entropy_base: float = Field(0.5, ge=0, description="H0, nats per token")
         replaced_fraction: float = Field(60 / 2560, ge=0, le=1, description="n / R; 0: off")
         low_share: float = Field(0.5, gt=0, le=1, description="of n, where H > H0")

@@ -7,6 +7,7 @@ Sources: the packages named by the entry-point group ``harness.methods`` (the sh
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -227,10 +228,9 @@ def _parse_params(name: str, text: str) -> dict[str, Any]:
     return params
 
 
+@functools.cache
 def _load_packages() -> None:
-    packages = {SHIPPED} | {e.value for e in entry_points(group=GROUP)}
-    for package in sorted(packages - _LOADED):
-        _LOADED.add(package)
+    for package in sorted({SHIPPED} | {e.value for e in entry_points(group=GROUP)}):
         module = importlib.import_module(package)
         for info in pkgutil.iter_modules(getattr(module, "__path__", [])):
             importlib.import_module(f"{package}.{info.name}")
