@@ -127,3 +127,15 @@ def test_all_stands_for_every_entry(
     assert set(states) == {e.name for e in entries()}
     assert {m for m, state in states.items() if state == "completed"} == set(METHODS)
     assert plan["seconds_per_run"] > 0
+
+
+def test_all_leaves_out_what_the_profile_cannot_carry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--runs", str(tmp_path / "runs"), "--set", "checker=null", "--dry-run", "--json"]
+    assert main(["sweep", "--methods", "all", *SMALL, *given]) == 0
+    out = capsys.readouterr()
+    assert "well_posed_guard" not in {r["method"] for r in json.loads(out.out)["runs"]}
+    assert out.err.startswith("left out: ")
+    assert "well_posed_guard" in out.err
+    assert main(["sweep", "--methods", "well_posed_guard", *SMALL, *given]) == 2

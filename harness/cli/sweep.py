@@ -62,13 +62,13 @@ class Sweep:
             load_plugin(plugin)
         config, passed = load_config(profile, smoke=smoke, overrides=settings or [])
         check_inputs(config)
-        named = [e.name for e in entries()] if ALL in methods else []
-        wanted = [baseline or config.baseline, *(m for m in methods if m != ALL), *named]
+        wanted = [baseline or config.baseline, *(m for m in methods if m != ALL)]
         built = [build(m) for m in wanted]
         for method, _ in built:
             method.check(config)
         base = built[0][1]
-        names = list(dict.fromkeys(name for _, name in built))
+        every = _every_entry(config) if ALL in methods else []
+        names = list(dict.fromkeys([*(name for _, name in built), *every]))
         specs = [
             RunSpec(name, seed, config, tuple(passed))
             for seed in parse_seeds(seeds)
@@ -107,6 +107,19 @@ class Sweep:
         return code
 
 
+def _every_entry(config: RunConfig) -> list[str]:
+    """All registered entries but those that this profile can't carry, which are named."""
+    found = []
+    for entry in entries():
+        try:
+            entry.cls().check(config)
+        except HarnessError as error:
+            print(f"left out: {one_line(error)}", file=sys.stderr)
+        else:
+            found.append(entry.name)
+    return found
+
+
 def run_all(
     specs: Sequence[RunSpec],
     runs: Path,
@@ -139,7 +152,7 @@ def resume_runs(runs: Path, jobs: int, plugins: Sequence[str], as_json: bool) ->
         if folder.status is not Status.INCOMPLETE:
             continue
         spec = load_spec(folder.path)
-        build(spec.method)
+        build(spec.method)[0].check(spec.config)
         check_inputs(spec.config)
         if spec.folder(runs).path != folder.path:
             raise HarnessError(
