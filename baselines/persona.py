@@ -84,8 +84,7 @@ class Persona(Method):
 
     In the training phase a persona is shared by its group, so that its questions compete with each
     other; in generation every question has its own. ``place`` sets it before the system message's
-    text (a message of its own where the profile has none), or before or after the user's. The
-    run's record holds the path of ``file``, not what is in it.
+    text (a message of its own where the profile has none), or before or after the user's.
     """
 
     paper = "2508.05004"
@@ -107,6 +106,9 @@ class Persona(Method):
 
     def check(self, config: RunConfig) -> None:
         self.personas()
+
+    def files(self) -> tuple[Path, ...]:
+        return () if self.params.file is None else (Path(self.params.file),)
 
     def personas(self) -> tuple[str, ...]:
         """The list that is drawn from.

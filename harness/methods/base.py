@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -177,6 +178,10 @@ class Method:
         Raises:
             HarnessError: what is missing.
         """
+
+    def files(self) -> tuple[Path, ...]:
+        """Files that the method reads; what is in them is part of a run's identity."""
+        return ()
 
     def coefficients(self, ctx: HookContext, coefficients: Coefficients) -> Coefficients:
         """Clip, KL and entropy coefficients of this step; given: the stage's configuration."""

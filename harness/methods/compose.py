@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -50,6 +51,9 @@ class Composite(Method):
     def check(self, config: RunConfig) -> None:
         for part in self.parts:
             part.check(config)
+
+    def files(self) -> tuple[Path, ...]:
+        return tuple(path for part in self.parts for path in part.files())
 
     def steps(self, ctx: HookContext, steps: int) -> int:
         for part in self.parts:

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from harness.errors import HarnessError
 from harness.methods.base import Method, overridden
 from harness.methods.compose import Composite
+from harness.store.run_folder import file_hash
 
 GROUP = "harness.methods"
 SHIPPED = "baselines"
@@ -145,9 +146,10 @@ def load_plugin(path: str | Path) -> list[str]:
 
 
 def plugin_hash(spec: str) -> str | None:
-    """Identifies the plugin files that an entry's methods came from; None without any."""
+    """Identifies the files that an entry's methods came from or read; None without any."""
     modules = {get(part.strip().partition(":")[0]).cls.__module__ for part in spec.split("+")}
     found = sorted(_PLUGINS[m] for m in modules if m in _PLUGINS)
+    found += [file_hash(path) for path in build(spec)[0].files()]
     return "+".join(found) or None
 
 

@@ -10,7 +10,7 @@ import tiny
 from baselines.persona import MAX_CHARS, PERSONAS
 from harness.config import load_config
 from harness.errors import HarnessError
-from harness.methods import build
+from harness.methods import build, plugin_hash
 from harness.policy import Policy
 from harness.roles import proposer_messages, render
 
@@ -131,3 +131,15 @@ def test_a_file_that_can_t_be_used_is_refused(tmp_path: Path, content, message: 
         build(f"persona:file={file}")[0].check(config)
     assert "\n" not in str(caught.value)
     build("persona")[0].check(config)
+
+
+def test_what_is_in_the_file_is_part_of_a_run_s_identity(tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text("a tiler who counts\n", encoding="utf-8")
+    entry = f"persona:file={file}"
+    first = plugin_hash(entry)
+    assert first is not None
+    assert plugin_hash(f"vocab_dropout+{entry}") == first
+    file.write_text("a tiler who dreams\n", encoding="utf-8")
+    assert plugin_hash(entry) not in (None, first)
+    assert plugin_hash("persona") is None

@@ -88,13 +88,13 @@ RUNNING = {
 
 def test_hooks_is_the_whole_list() -> None:
     """A hook added to the class but not to HOOKS would not be described, and not composed."""
-    assert set(HOOKS) == public_methods() - {"check", "state_dict", "load_state_dict"}
+    assert set(HOOKS) == public_methods() - {"check", "files", "state_dict", "load_state_dict"}
     assert set(EXCLUSIVE) <= set(HOOKS)
     assert set(RUNNING) == {h for h in HOOKS if not h.startswith("on_")}
 
 
 def test_the_composite_overrides_every_hook_with_the_same_signature() -> None:
-    for hook in (*HOOKS, "check", "state_dict", "load_state_dict"):
+    for hook in (*HOOKS, "check", "files", "state_dict", "load_state_dict"):
         ours, base = getattr(Composite, hook), getattr(Method, hook)
         assert ours is not base, f"Composite does not delegate {hook}"
         assert inspect.signature(ours) == inspect.signature(base)
