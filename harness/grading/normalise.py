@@ -323,8 +323,10 @@ _EMPTY_MACRO = re.compile(r"\\text\{ ?\}|(?<![\\A-Za-z}\]])\{\}")
 
 
 def edges(text: str) -> str:
-    r"""Punctuation at the end and quotes around it dropped; ``[9]`` is 9."""
+    r"""Punctuation at the end and quotes around it dropped; ``[9]`` is 9, and so is ``= 9``."""
     text = _EMPTY_MACRO.sub("", text).strip()
+    if len(text) > 1 and text[0] == "=" != text[1]:  # the left side was left out
+        text = text[1:].lstrip()
     while text and (text[-1] in ".;:" or (text[-1] == "," and len(text) > 1)):
         text = text[:-1].rstrip()
     if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'`":
