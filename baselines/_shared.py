@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from harness.grpo import Coefficients
 from harness.methods import HookContext, Method, MethodParams
@@ -20,6 +22,14 @@ Settings = Literal["paper", "rzero"]
 def plays(role: Roles, ctx: HookContext) -> bool:
     """Whether a method with this ``role`` parameter is meant here."""
     return role in ("both", ctx.role)
+
+
+def largest(values: Tensor, mask: Tensor, n: int) -> Tensor:
+    """The ``n`` tokens of ``mask`` with the largest ``values``; all [m, T], masks bool."""
+    flat = values.masked_fill(~mask, -torch.inf).flatten()
+    chosen = torch.zeros(flat.shape, dtype=torch.bool, device=flat.device)
+    chosen[flat.topk(n).indices] = True
+    return chosen.reshape(mask.shape)
 
 
 class PublishedSettings(Method):

@@ -31,7 +31,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from baselines._shared import PublishedSettings, Roles, Settings, SettingsControl, plays
+from baselines._shared import PublishedSettings, Roles, Settings, SettingsControl, largest, plays
 from harness.grpo import Scope, TokenInputs, TokenLoss, clipped_tokens, penalties
 from harness.methods import HookContext, MethodParams, register
 
@@ -136,10 +136,7 @@ class KlCov(PublishedSettings):
 
     def _largest(self, wide: TokenInputs) -> Tensor:
         n = share_of(self.params.k_percent / 100, int(wide.mask.sum()))
-        cov = covariance(wide).masked_fill(~wide.mask, -torch.inf).flatten()
-        chosen = torch.zeros(cov.shape, dtype=torch.bool, device=cov.device)
-        chosen[cov.topk(n).indices] = True
-        return chosen.reshape(wide.mask.shape)
+        return largest(covariance(wide), wide.mask, n)
 
 
 @register("kl_cov_control")

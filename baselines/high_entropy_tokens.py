@@ -23,11 +23,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from baselines._shared import PublishedSettings, Roles, Settings, SettingsControl, plays
+from baselines._shared import PublishedSettings, Roles, Settings, SettingsControl, largest, plays
 from harness.grpo import Scope, TokenInputs, TokenLoss, penalties, policy_loss
 from harness.methods import HookContext, MethodParams, register
 
@@ -57,10 +56,7 @@ class HighEntropyTokens(PublishedSettings):
 
     def _top(self, wide: TokenInputs) -> Tensor:
         n = math.ceil(self.params.keep_fraction * int(wide.mask.sum()) - 1e-9)
-        entropy = wide.entropy.masked_fill(~wide.mask, -torch.inf).flatten()
-        kept = torch.zeros(entropy.shape, dtype=torch.bool, device=entropy.device)
-        kept[entropy.topk(n).indices] = True
-        return kept.reshape(wide.mask.shape)
+        return largest(wide.entropy, wide.mask, n)
 
 
 @register("high_entropy_tokens_control")

@@ -10,6 +10,7 @@ Unconfirmed: the use for curricula, and learnability as quality, are our adaptat
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -74,9 +75,9 @@ class _Subset(Method):
     class Params(MethodParams):
         share: float = Field(0.5, gt=0, le=1, description="of the window's questions; 1: all")
 
+    @abstractmethod
     def pick(self, ctx: HookContext, rows: Array, quality: Array, k: int) -> list[int]:
         """k different rows of ``rows`` [n, d], n > k >= 1, with ``quality`` [n] in [0, 1]."""
-        raise NotImplementedError
 
     def select(self, ctx: HookContext, pool: Pool, curriculum: Curriculum) -> Curriculum:
         n = len(curriculum.index)
