@@ -18,6 +18,14 @@ PANELS = (
     ("proposer/well_posed", "well-posed questions (share)"),
     ("curriculum/label_accuracy", "correct pseudo-labels (share)"),
 )
+ENTRIES = (
+    "rzero",
+    "static_proposer",
+    "vocab_dropout",
+    "vocab_dropout_generation_only",
+    "vocab_dropout_train_only",
+)
+"""Drawn, as far as they were run: more lines than these can't be told apart."""
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Okabe and Ito's palette, safe for the colour-blind."""
 
@@ -27,7 +35,7 @@ def draw(source: Path, target: Path) -> None:
     mpl.rcParams.update({"svg.hashsalt": "coevolution", "svg.fonttype": "none", "font.size": 9})
     runs = pd.read_csv(source)
     figure, axes = plt.subplots(1, len(PANELS), figsize=(10, 3.0), constrained_layout=True)
-    methods = [m for m in dict.fromkeys(runs["method"]) if m != "base"]
+    methods = [m for m in ENTRIES if m in set(runs["method"])]
     for axis, (metric, label) in zip(axes, PANELS, strict=True):
         part = runs[runs["metric"] == metric]
         for method, colour in zip(methods, COLOURS, strict=False):
