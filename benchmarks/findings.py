@@ -1,19 +1,22 @@
-"""The tables of `docs/findings.md`: ``python -m benchmarks.findings [RUNS_CSV] [PAGE]``.
+"""The tables of `docs/findings.md` and `README.md`: ``python -m benchmarks.findings``.
 
-From every number of every run: what differs from the baseline, and from a method's own control,
-beyond its 95 % Welch interval, before and after Holm's correction.
+From the published files: what differs from the baseline, and from a method's own control, beyond
+its 95 % Welch interval, before and after Holm's correction; and the first five entries' rows.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pandas as pd
+from rich.console import Console
 
+from harness.leaderboard import terminal_table
 from harness.statistics import Difference, holm, welch
 
 BASELINE, STATIC = "rzero", "static_proposer"
+DROPOUT = "vocab_dropout"
+FIRST = (BASELINE, STATIC, DROPOUT, f"{DROPOUT}_train_only", f"{DROPOUT}_generation_only")
 METRICS = {
     "solver/macro/sampled": "sampled accuracy",
     "solver/macro/greedy": "greedy accuracy",
@@ -118,16 +121,24 @@ def tables(runs: pd.DataFrame) -> str:
     )
 
 
-def write(source: Path, page: Path) -> None:
-    """Put the tables into the page, between the marks."""
-    text = page.read_text(encoding="utf-8")
-    head, rest = text.split(START, 1)
+def five(board: pd.DataFrame) -> str:
+    """What the terminal shows of the base model and the first five entries."""
+    shown = board[board["method"].isin(["base", *FIRST])].fillna({"baseline": ""})
+    console = Console(width=140, no_color=True)
+    with console.capture() as captured:
+        console.print(terminal_table(shown))
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    return "\n".join(["```", *(line for line in lines if line), "```"])
+
+
+def write(made: str, page: Path) -> None:
+    """Put text into the page, between the marks."""
+    head, rest = page.read_text(encoding="utf-8").split(START, 1)
     tail = rest.split(END, 1)[1]
-    made = tables(pd.read_csv(source))
     page.write_text(f"{head}{START}\n{made}\n{END}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    arguments = [Path(a) for a in sys.argv[1:]]
-    defaults = [Path("leaderboards/ladder.runs.csv"), Path("docs/findings.md")]
-    write(*(arguments + defaults[len(arguments) :]))
+    board = Path("leaderboards/ladder-ladder.csv")
+    write(tables(pd.read_csv(board.with_suffix(".runs.csv"))), Path("docs/findings.md"))
+    write(five(pd.read_csv(board)), Path("README.md"))

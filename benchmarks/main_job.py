@@ -33,11 +33,11 @@ def main() -> None:
         subprocess.run(command + ["--smoke"] * options.smoke, check=True)
         wall = time.perf_counter() - started
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        profile = "ladder-smoke" if options.smoke else "ladder"
-        cost = pd.read_csv(out / f"{profile}.cost.csv")
+        stem = "ladder-ladder-smoke" if options.smoke else "ladder-ladder"
+        cost = pd.read_csv(out / f"{stem}.cost.csv")
         print(f"whole command: {wall:.0f} s wall, {used.ru_utime + used.ru_stime:.0f} CPU-s")
         print(cost.to_string(index=False))
-        print(_collapse(pd.read_csv(out / f"{profile}.runs.csv")).to_string(index=False))
+        print(_collapse(pd.read_csv(out / f"{stem}.runs.csv")).to_string(index=False))
 
 
 def _collapse(runs: pd.DataFrame) -> pd.DataFrame:

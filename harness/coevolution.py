@@ -25,7 +25,9 @@ from harness.phases.solve import train_solver
 from harness.phases.workbench import Workbench
 from harness.policy import Policy
 from harness.roles import Role
-from harness.store import Status, atomic_folder, read_json, read_parquet, write_json, write_parquet
+from harness.store import Status, atomic_folder, read_json, read_parquet, write_json
+from harness.store.layouts import CHECKS, CURRICULUM, EVALUATION, QUESTIONS, VOTES, write_table
+from harness.store.records import METRICS, write_record
 from harness.training import DivergedError
 
 Metrics = dict[str, float | None]
@@ -96,7 +98,8 @@ class Coevolution:
         self._phase(t, "measure", lambda: self._measure(t, questions, snapshot))
         if not (folder / "metrics.json").exists():
             metrics = self._iteration_metrics(t)
-            write_json(folder / "metrics.json", metrics)
+            bench.folder.event("metrics", iteration=t, metrics=metrics)
+            write_record(folder / "metrics.json", metrics, METRICS)
         bench.method.on_iteration_end(
             bench.context("solver", "train", t), read_json(folder / "metrics.json")
         )
@@ -118,9 +121,9 @@ class Coevolution:
             self.bench, t, self._policy("proposer", t), self._policy("solver", t - 1)
         )
         folder = self.bench.folder.iteration(t)
-        write_parquet(folder / "questions.parquet", tables.questions)
-        write_parquet(folder / "votes.parquet", tables.votes)
-        write_parquet(folder / "curriculum.parquet", tables.curriculum)
+        write_table(folder / "questions.parquet", tables.questions, QUESTIONS)
+        write_table(folder / "votes.parquet", tables.votes, VOTES)
+        write_table(folder / "curriculum.parquet", tables.curriculum, CURRICULUM)
         return {**tables.metrics, "exhausted": float(tables.exhausted)}
 
     def _solve(self, t: int) -> Metrics:
@@ -139,7 +142,7 @@ class Coevolution:
         folder = self.bench.folder.iteration(t)
         checks = checks_table(self.bench, questions)
         if checks is not None:
-            write_parquet(folder / "checks.parquet", checks)
+            write_table(folder / "checks.parquet", checks, CHECKS)
         votes = read_parquet(folder / "votes.parquet")
         curriculum = read_parquet(folder / "curriculum.parquet")
         return measure_questions(self.bench, questions, votes, curriculum, snapshot)
@@ -205,7 +208,9 @@ class Coevolution:
         frame = self.bench.evaluator.evaluate(
             engine, self.bench.seed, limit=self.bench.config.evaluation.limit
         )
-        write_parquet(path, frame)
+        if t == 0:  # the base's; those of an iteration are among its metrics
+            self.bench.folder.event("metrics", iteration=0, metrics=summary(frame))
+        write_table(path, frame, EVALUATION)
         self.bench.folder.event(
             "phase_end",
             iteration=t,
@@ -222,7 +227,11 @@ class Coevolution:
         """A run that ended early has its last solver evaluated after its metrics were written."""
         path = self.bench.folder.iteration(t) / "metrics.json"
         if t and path.exists():
-            write_json(path, {**read_json(path), **self._accuracy(t)})
+            before = read_json(path)
+            metrics = {**before, **self._accuracy(t)}
+            if metrics != before:
+                self.bench.folder.event("metrics", iteration=t, metrics=metrics)
+            write_json(path, metrics)
 
     def _policy(self, role: Role, t: int) -> Policy:
         """A role's policy after iteration ``t``; the base model before the first.

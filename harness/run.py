@@ -31,8 +31,9 @@ from harness.methods import build, plugin_hash
 from harness.phases.workbench import Workbench
 from harness.policy import Policy, load_tokenizer
 from harness.roles import format_strings
-from harness.store import RunFolder, Status, read_json, write_json
-from harness.store.run_folder import SCHEMA, config_hash
+from harness.store import RunFolder, Status, read_json
+from harness.store.records import COST, SCHEMA, write_record
+from harness.store.run_folder import config_hash, phase_seconds
 from harness.versions import package_versions
 
 
@@ -228,14 +229,17 @@ def _record_cost(folder: RunFolder, started: tuple[float, float]) -> None:
             cpu += float(event["cpu_seconds"])
             wall += float(event["seconds"])
     scale = 1 if sys.platform == "darwin" else 1024
-    write_json(
+    by_iteration = phase_seconds(folder.events())
+    write_record(
         folder.cost_path,
         {
             "phases": phases,
+            "iterations": {str(t): seconds for t, seconds in by_iteration.items()},
             "cpu_seconds": round(max(cpu, time.process_time() - started[1]), 3),
             "wall_seconds": round(max(wall, time.perf_counter() - started[0]), 3),
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
         },
+        COST,
     )
 
 

@@ -62,6 +62,8 @@ class GrpoTrainer:
         self.moved = False
         self.extra_scans = 0
         """Passes over the last step's tokens that a method made necessary."""
+        self.loss: float | None = None
+        """Mean token loss over the last step's updates; to look at, no result."""
 
     def measure(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
         """Log-probs and entropies [R, T] of rollouts under the policy as it is."""
@@ -77,6 +79,7 @@ class GrpoTrainer:
             DivergedError: ``max_nonfinite`` updates in a row were not finite.
             RunFailedError: the first ratio isn't 1: trainer and old policy disagree.
         """
+        self.loss = None
         if not len(batch):
             return {"updates_skipped": 1.0}  # a method dropped every row: nothing to learn from
         assert batch.rewards is not None
@@ -124,7 +127,8 @@ class GrpoTrainer:
             **(self._support(tokens, old) if ctx.step == 0 else {}),
             **{f"reward/{k}": float(v.mean()) for k, v in batch.rewards.components.items()},
         }
-        totals = {"clipped": 0.0, "tokens": 0.0, "grad_norm": 0.0, "updates": 0.0, "skipped": 0.0}
+        counted = ("clipped", "tokens", "grad_norm", "loss", "updates", "skipped")
+        totals = dict.fromkeys(counted, 0.0)
         first = True
         for epoch in range(self.stage.epochs):
             for i, rows in enumerate(self._minibatches(batch, ctx, epoch)):
@@ -135,6 +139,8 @@ class GrpoTrainer:
         metrics["clip_fraction"] = totals["clipped"] / max(1.0, totals["tokens"])
         metrics["grad_norm"] = totals["grad_norm"] / max(1.0, totals["updates"])
         metrics["updates_skipped"] = totals["skipped"]
+        if totals["updates"]:
+            self.loss = totals["loss"] / totals["updates"]
         return metrics
 
     def _scan(
@@ -213,7 +219,7 @@ class GrpoTrainer:
     ) -> None:
         """One optimiser update, skipped if it isn't finite."""
         self.optimizer.zero_grad(set_to_none=True)
-        finite, weight = True, 0.0
+        finite, weight, lost = True, 0.0, 0.0
         micro = torch.split(batch.tokens.by_length(rows), self.stage.micro_rows)
         per_microbatch = self.stage.loss_mean == "microbatch"
         for i, part in enumerate(micro):
@@ -229,6 +235,7 @@ class GrpoTrainer:
                 finite = False
                 break
             weight += float(count)
+            lost += float(total.detach())
             scale = 1.0 / (count.clamp(min=1.0) * len(micro)) if per_microbatch else 1.0
             (total * scale).backward()  # type: ignore[no-untyped-call]
         parameters = [p for p in self.policy.model.parameters() if p.grad is not None]
@@ -254,6 +261,7 @@ class GrpoTrainer:
             self.optimizer.step()
             self.moved = True
             totals["grad_norm"] += float(norm)
+            totals["loss"] += lost / max(weight, 1.0)
             totals["updates"] += 1
 
     def _inputs(

@@ -71,7 +71,7 @@ def test_the_command_on_the_page(tmp_path: Path) -> None:
         assert found["train/proposer/reward/brevity"] > 0
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["plugin_hash"]
-    board = pd.read_csv(tmp_path / "out" / "ladder-smoke.csv")
+    board = pd.read_csv(tmp_path / "out" / "ladder-ladder-smoke.csv")
     assert {"base", "rzero", "short_questions"} == set(board["method"])
     (baseline,) = (tmp_path / "runs").glob("rzero-*")
     questions = [

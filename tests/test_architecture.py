@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = (
     "errors",
     "rng",
+    "statistics",
     "store",
     "versions",
     "base",
@@ -37,9 +38,9 @@ ORDER = (
     "phases",
     "coevolution",
     "run",
-    "statistics",
     "leaderboard",
     "report",
+    "tracking",
     "launch",
     "testing",
     "cli",

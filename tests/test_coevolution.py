@@ -151,7 +151,7 @@ def test_files_and_columns() -> None:
 def test_records() -> None:
     run = tiny_run.finished("rzero")
     manifest, done, cost = (read_json(p) for p in (run.manifest_path, run.done_path, run.cost_path))
-    assert done == {"schema": 1, "status": "completed", "iterations": 2, "detail": ""}
+    assert done == {"schema": 2, "status": "completed", "iterations": 2, "detail": ""}
     assert manifest["method"] == "rzero"
     assert manifest["config"]["iterations"] == 2
     assert "proposer.steps" in manifest["passed"]
@@ -161,6 +161,10 @@ def test_records() -> None:
     assert cost["wall_seconds"] > 0
     assert cost["peak_rss_bytes"] > 2**20
     assert set(cost["phases"]) == {"propose", "curriculum", "solve", "evaluate", "measure"}
+    assert set(cost["iterations"]) == {"0", "1", "2"}
+    for phase, seconds in cost["phases"].items():
+        known = sum(of.get(phase, 0.0) for of in cost["iterations"].values())
+        assert known == pytest.approx(seconds, abs=0.01)
     assert [e["event"] for e in run.events()][-1] == "done"
 
 
@@ -286,7 +290,7 @@ def test_exhausted_curriculum(tmp_path: Path) -> None:
     assert execute(spec, tmp_path) is Status.CURRICULUM_EXHAUSTED
     run = spec.folder(tmp_path)
     assert read_json(run.done_path) == {
-        "schema": 1,
+        "schema": 2,
         "status": "curriculum_exhausted",
         "iterations": 1,
         "detail": "iteration 1: too few survivors",

@@ -11,6 +11,7 @@ import pytest
 import tiny_run
 
 from harness.cli import main
+from harness.diversity.embedders import HashingEmbedder
 from harness.errors import HarnessError
 from harness.leaderboard import build, collect, compact, find_runs, per_run
 from harness.leaderboard.compact import QUESTIONS
@@ -58,6 +59,47 @@ def test_questions_come_with_what_the_checker_read(results: Path) -> None:
     assert {"topic", "well_posed", "true_answer"} <= set(kept.columns)
 
 
+def test_the_nearest_earlier_question_is_among_all_valid_ones(results: Path) -> None:
+    run = tiny_run.finished("rzero")
+    embed = HashingEmbedder()
+    earlier = pd.read_parquet(run.iteration(1) / "questions.parquet")
+    texts = earlier.loc[earlier["valid"], "question"].tolist()
+    folder = results / run.path.name / "iterations"
+    assert pd.read_parquet(folder / "01" / "questions.parquet")["nearest_question"].isna().all()
+    kept = pd.read_parquet(folder / "02" / "questions.parquet")
+    assert kept["nearest_question"].notna().tolist() == kept["valid"].tolist()
+    valid = kept[kept["valid"]]
+    cosine = embed(valid["question"].tolist()) @ embed(texts).T
+    assert valid["nearest_similarity"].tolist() == pytest.approx(cosine.max(axis=1).tolist())
+    assert valid["nearest_question"].tolist() == [texts[i] for i in cosine.argmax(axis=1)]
+    assert set(valid["nearest_iteration"]) == {1}
+
+
+def test_without_the_embedder_the_nearest_question_is_empty(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "x"
+    shutil.copytree(tiny_run.finished("rzero").path, run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["config"]["diversity"]["embedder"] = "./no/such/model"
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    small = compact(run, tmp_path / "small")
+    kept = pd.read_parquet(small / "iterations" / "02" / "questions.parquet")
+    assert kept["nearest_similarity"].isna().all()
+
+
+def test_a_run_keeps_its_result_schema_version(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "old"
+    shutil.copytree(tiny_run.finished("rzero").path, run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "schema": 1}))
+    for path in (run / "eval").glob("*.parquet"):
+        pd.read_parquet(path).drop(columns="cluster").to_parquet(path, index=False)
+    small = compact(run, tmp_path / "small")
+    assert (small / "manifest.json").read_bytes() == (run / "manifest.json").read_bytes()
+    kept = pd.read_parquet(small / "iterations" / "02" / "questions.parquet")
+    assert "nearest_question" not in kept.columns
+    assert "cluster" not in pd.read_parquet(small / "eval" / "00.parquet").columns
+
+
 def test_the_same_run_gives_the_same_bytes(results: Path, tmp_path: Path) -> None:
     run = tiny_run.finished("rzero").path
     again = compact(run, tmp_path / "again")
@@ -100,7 +142,7 @@ def test_a_sweep_goes_on_from_them(
     rows = json.loads(capsys.readouterr().out)
     assert {r["method"] for r in rows} == {"base", *METHODS}
     assert list(runs.iterdir()) == []
-    frame = pd.read_csv(out / "ladder.csv")
+    frame = pd.read_csv(out / "ladder-ladder.csv")
     assert frame.loc[frame["method"] == "vocab_dropout", "n_seeds"].max() == 1
 
 
@@ -109,12 +151,12 @@ def test_leaderboard_adds_the_finished_runs(tmp_path: Path) -> None:
     for run in originals():
         shutil.copytree(run, runs / run.name)
     given = ["--runs", str(runs), "--results", str(tmp_path / "r"), "--out", str(tmp_path / "o")]
-    assert main(["leaderboard", *given]) == 0
+    assert main(["leaderboard", "collect", *given]) == 0
     assert {f.name for f in find_runs(tmp_path / "r")} == {run.name for run in originals()}
     shutil.rmtree(runs)
-    before = (tmp_path / "o" / "ladder.csv").read_bytes()
-    assert main(["leaderboard", *given]) == 0
-    assert (tmp_path / "o" / "ladder.csv").read_bytes() == before
+    before = (tmp_path / "o" / "ladder-ladder.csv").read_bytes()
+    assert main(["leaderboard", "collect", *given]) == 0
+    assert (tmp_path / "o" / "ladder-ladder.csv").read_bytes() == before
 
 
 def test_all_stands_for_every_entry(

@@ -47,10 +47,9 @@ def test_what_separates() -> None:
 
 
 def test_the_page_is_written_between_the_marks(tmp_path: Path) -> None:
-    source, page = tmp_path / "runs.csv", tmp_path / "page.md"
-    runs().to_csv(source, index=False)
+    page = tmp_path / "page.md"
     page.write_text(f"before\n{START}\nold\n{END}\nafter\n")
-    write(source, page)
+    write(tables(runs()), page)
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")

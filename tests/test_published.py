@@ -7,35 +7,45 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.findings import END, START, tables
-from harness.leaderboard import build, collect, cost, find_runs, per_run, write_csv
-from harness.leaderboard.collect import Table
+from benchmarks.findings import END, START, five, tables
+from harness.leaderboard import SUFFIXES, Board, collect, cost, find_runs, per_run, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 BOARDS = ROOT / "leaderboards"
 
 
 @pytest.fixture(scope="module")
-def table() -> Table:
-    return collect(find_runs(BOARDS / "results", profile="ladder"))
+def board() -> Board:
+    (made,) = prepare(collect(find_runs(BOARDS / "results", profile="ladder")))
+    return made
 
 
-@pytest.mark.parametrize("kind", ["", ".runs", ".cost"])
-def test_each_file_is_recomputed_byte_for_byte(table: Table, tmp_path: Path, kind: str) -> None:
-    made = {
-        "": lambda: build(table, "rzero"),
-        ".runs": lambda: per_run(table),
-        ".cost": lambda: cost(table),
-    }[kind]()
-    write_csv(made, tmp_path / "again.csv")
-    published = BOARDS / f"ladder{kind}.csv"
-    assert (tmp_path / "again.csv").read_bytes() == published.read_bytes()
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_each_file_is_recomputed_byte_for_byte(board: Board, suffix: str) -> None:
+    name = f"ladder-ladder{suffix}"
+    assert board.files()[name] == (BOARDS / name).read_bytes()
 
 
-def test_the_findings_tables_are_current() -> None:
-    page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
-    shown = page.partition(START)[2].partition(END)[0].strip()
-    assert shown == tables(pd.read_csv(BOARDS / "ladder.runs.csv")).strip()
+def test_no_other_table_lies_there(board: Board) -> None:
+    tables = {p.name for p in BOARDS.iterdir() if p.suffix in (".csv", ".md")} - {"README.md"}
+    assert tables == set(board.files())
+
+
+def test_every_column_is_explained(board: Board) -> None:
+    page = (BOARDS / "README.md").read_text(encoding="utf-8")
+    for frame in (board.long, board.matched, per_run(board.table), cost(board.table)):
+        assert [name for name in frame.columns if f"`{name}`" not in page] == []
+
+
+def between_marks(page: str) -> str:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return text.partition(START)[2].partition(END)[0].strip()
+
+
+def test_the_tables_in_the_texts_are_current() -> None:
+    board, runs = BOARDS / "ladder-ladder.csv", BOARDS / "ladder-ladder.runs.csv"
+    assert between_marks("docs/findings.md") == tables(pd.read_csv(runs))
+    assert between_marks("README.md") == five(pd.read_csv(board))
 
 
 def test_every_run_is_small() -> None:

@@ -192,7 +192,7 @@ def test_the_command_killed_refused_and_given_again(
     _, said = second.communicate(timeout=DEADLINE_S)
     assert second.returncode == 0, said
     assert differing(same_folder, tiny_run.finished("rzero")) == []
-    assert (out / "ladder.csv").is_file()
+    assert (out / "ladder-ladder.csv").is_file()
 
 
 class same_folder_in_use:  # noqa: N801

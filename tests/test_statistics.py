@@ -92,7 +92,7 @@ def test_values_that_are_not_finite_are_refused(bad: float) -> None:
         t_interval([0.1, 0.2], level=1.0)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)  # statsmodels collects garbage in every call
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_equals_statsmodels(pvalues: list[float]) -> None:
     expected = multipletests(pvalues, method="holm")[1]
@@ -152,6 +152,34 @@ def test_default_intervals_cover_and_the_bootstrap_of_three_seeds_does_not() -> 
     found = simulator().table(simulator().World(), groups=2000, seeds=3, seed=1)
     assert found["t over seeds (default)"] >= 0.93
     assert found["difference, Welch t (default)"] >= 0.93
+    assert found["new items too (default)"] >= 0.93
+    assert found["difference, new items too (default)"] >= 0.93
     assert found["percentile bootstrap over seeds"] < 0.85
     assert found["difference, bootstrap"] < 0.90
     assert found["+- 1 SE"] < 0.70
+
+
+def test_intervals_over_seeds_do_not_hold_for_new_items() -> None:
+    """With more seeds the items are what is left, and an interval without them too narrow."""
+    found = simulator().table(simulator().World(), groups=1000, seeds=8, seed=1)
+    assert found["new items: t over seeds"] < 0.90
+    assert found["new items too (default)"] >= 0.93
+    assert found["difference, new items too (default)"] >= 0.93
+
+
+def test_without_its_floor_the_new_items_interval_can_fail() -> None:
+    """Where seeds vary much, the items bring degrees of freedom and little else."""
+    found = simulator().table(simulator().World(seed=1.0), groups=2000, seeds=3, seed=1)
+    assert found["new items: Satterthwaite, no floor"] < 0.93
+    assert found["new items too (default)"] >= 0.93
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 3.0])
+def test_rank_intervals_hold_the_true_places(spread: float) -> None:
+    """Three seeds, 20 methods from near ties to well apart; resampling the runs never does."""
+    found = simulator().rank_table(60, seeds=3, seed=1, spread=spread)
+    assert found["pairwise Welch (default)"][0] >= 0.95
+    assert found["runs resampled"][0] < 0.94
+    assert found["pairwise Welch (default)"][1] < 0.99  # not by leaving everything open
+    if spread == 0:
+        assert found["means redrawn from t"][0] < 0.90

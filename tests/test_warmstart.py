@@ -313,7 +313,7 @@ class TestTables:
         assert plan["base_model"] == base_label(str(made), read_json(made / RECORD))
 
     def test_committed_tables_go_on_loading(self) -> None:
-        board = pd.read_csv(tiny_run.ROOT / "leaderboards" / "ladder.csv")
+        board = pd.read_csv(tiny_run.ROOT / "leaderboards" / "ladder-ladder.csv")
         assert "vocab_dropout" in printed(board.fillna({"status": ""}))
 
     def test_a_manifest_that_states_zero_data_itself_goes_on_loading(self, tmp_path: Path) -> None:

@@ -63,6 +63,6 @@ def test_installed_wheel_runs_from_another_folder(installed: Path, tmp_path: Pat
     result = _run(
         installed, tmp_path, "run", "--method", "rzero", "--seeds", "1", "--smoke", *settings
     )
-    assert (tmp_path / "leaderboards" / "ladder-smoke.csv").is_file(), result.stderr
+    assert (tmp_path / "leaderboards" / "ladder-ladder-smoke.csv").is_file(), result.stderr
     manifest = next((tmp_path / "runs").glob("*/manifest.json"))
     assert json.loads(manifest.read_text())["base_model"] == "tasks/ladder/base"

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import typer
 
-    from harness.cli.app import app
+    from harness.cli.commands import app
 
     try:
         result = app(args=arguments, standalone_mode=False, prog_name="python -m harness")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -10,10 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from harness import leaderboard as boards
 from harness.cli.progress import SweepProgress
+from harness.cli.publish import check_writable, publish
 from harness.config import RunConfig, load_config
 from harness.errors import HarnessError, one_line
 from harness.launch import Outcome, launch
@@ -21,10 +19,28 @@ from harness.launch.plan import print_plan
 from harness.methods import build, entries, load_plugin
 from harness.run import RunSpec, check_inputs, check_version, load_spec
 from harness.store import RunFolder, Status
+from harness.tracking import FOLDER, Tracker, Tracking, trackers
 
 _MOST_SEEDS = 10_000
 ALL = "all"
 """Stands for every registered entry."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """The experiment trackers that mirror the runs, and the folder of their files."""
+
+    trackers: Sequence[Tracker] = ()
+    folder: Path | None = None
+
+    @classmethod
+    def of(cls, asked: Sequence[str] | None, folder: Path | None) -> Log:
+        """That of ``--log`` and ``--log-dir``.
+
+        Raises:
+            HarnessError: an unknown tracker, or one that can't be used here.
+        """
+        return cls(trackers(asked), folder)
 
 
 @dataclass(frozen=True)
@@ -84,20 +100,22 @@ class Sweep:
     def _places(self, runs: Path) -> list[Path]:
         return [runs] if self.results is None else [runs, self.results]
 
-    def run(self, runs: Path, out: Path, jobs: int, as_json: bool) -> int:
+    def run(self, runs: Path, out: Path, jobs: int, as_json: bool, log: Log | None = None) -> int:
         """Do what is missing, then publish. Returns the exit code."""
         places = self._places(runs)
         for spec in self.specs:
             for place in places:
                 check_version(spec.folder(place), spec)
-        _check_writable(out, *places)
+        check_writable(out, *places)
 
         def keep(spec: RunSpec) -> None:
             if self.results is not None:
                 boards.compact(spec.folder(runs).path, self.results)
 
         todo = [s for s in self.specs if s.find(places).path.parent == runs]
-        outcomes = run_all(todo, runs, jobs, self.plugins, self.config.threads, finished=keep)
+        outcomes = run_all(
+            todo, runs, jobs, self.plugins, self.config.threads, finished=keep, log=log
+        )
         code = report_errors(outcomes)
         folders = boards.find_runs(
             *places, profile=self.config.profile, config_hash=self.specs[0].digest
@@ -127,20 +145,28 @@ def run_all(
     plugins: Sequence[str],
     threads: int,
     finished: Callable[[RunSpec], None] = lambda spec: None,
+    log: Log | None = None,
 ) -> list[Outcome]:
-    """Launch the runs that aren't done, with progress bars."""
-    with SweepProgress(specs, runs) as progress:
+    """Launch the runs that aren't done, with a table of those in progress."""
+    log, jobs = log or Log(), _jobs(jobs, threads)
+    folders = [spec.folder(runs).path for spec in specs]
+    with (
+        SweepProgress(specs, runs, jobs) as progress,
+        Tracking(log.trackers, log.folder or runs / FOLDER, lambda: folders),
+    ):
         return launch(
             specs,
             runs,
-            jobs=_jobs(jobs, threads),
+            jobs=jobs,
             plugins=plugins,
             watch=progress.update,
             finished=finished,
         )
 
 
-def resume_runs(runs: Path, jobs: int, plugins: Sequence[str], as_json: bool) -> int:
+def resume_runs(
+    runs: Path, jobs: int, plugins: Sequence[str], as_json: bool, log: Log | None = None
+) -> int:
     """Finish the incomplete runs of a folder."""
     for plugin in plugins:
         load_plugin(plugin)
@@ -160,61 +186,10 @@ def resume_runs(runs: Path, jobs: int, plugins: Sequence[str], as_json: bool) ->
             )
         specs.append(spec)
     threads = max((s.config.threads for s in specs), default=1)
-    outcomes = run_all(specs, runs, jobs, plugins, threads) if specs else []
+    outcomes = run_all(specs, runs, jobs, plugins, threads, log=log) if specs else []
     rows = [{"run": str(o.spec.folder(runs)), "status": str(o.status)} for o in outcomes]
     print(json.dumps(rows) if as_json else f"{len(folders)} runs, {len(specs)} resumed")
     return report_errors(outcomes)
-
-
-def publish_folder(
-    runs: Path, results: Path | None, out: Path, baseline: str | None, as_json: bool
-) -> None:
-    """Collect all runs of a folder, those in compact form among them.
-
-    Raises:
-        HarnessError: there are none.
-    """
-    places = [p for p in (runs, results) if p is not None and p.is_dir()]
-    folders = boards.find_runs(*places)
-    if not folders:
-        raise HarnessError(f"{runs}: no run folders here; give --runs DIR")
-    if results is not None:
-        _check_writable(results)
-        for folder in folders:
-            if folder.parent == runs and RunFolder(folder).status is not Status.INCOMPLETE:
-                boards.compact(folder, results)
-    publish(folders, out, baseline, as_json=as_json)
-
-
-def publish(
-    folders: Sequence[Path], out: Path, baseline: str | None, *, as_json: bool = False
-) -> None:
-    """Write the CSVs of each profile and print its table."""
-    configs = {f: load_spec(f).config for f in folders}
-    made = []
-    for profile in sorted({c.profile for c in configs.values()}):
-        own = [f for f in folders if configs[f].profile == profile]
-        table = boards.collect(own)
-        made.append((profile, table, boards.build(table, baseline or configs[own[0]].baseline)))
-    _check_writable(out)  # only now: an unreadable run leaves every table as it was
-    for profile, table, board in made:
-        boards.write_csv(board, out / f"{profile}.csv")
-        boards.write_csv(boards.per_run(table), out / f"{profile}.runs.csv")
-        boards.write_csv(boards.cost(table), out / f"{profile}.cost.csv")
-        if as_json:
-            print(board.to_json(orient="records"))
-        else:
-            console = Console()
-            if not console.is_terminal:  # a log has room
-                console = Console(width=140)
-            console.print(boards.terminal_table(board))
-            control = configs[own[0]].control
-            if control and control not in set(board["method"]):
-                console.print(
-                    f"no '{control}' in this table: without it no gain can be called one of "
-                    f"co-evolution; add it with --method {control}"
-                )
-            console.print(f"written: {out / profile}.csv (.runs.csv, .cost.csv)", markup=False)
 
 
 def report_errors(outcomes: Sequence[Outcome]) -> int:
@@ -227,13 +202,13 @@ def report_errors(outcomes: Sequence[Outcome]) -> int:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """``3`` -> 0, 1, 2; ``0,3,7`` -> those.
+    """``3`` -> 0, 1, 2; ``0,3,7`` -> those; ``7,`` -> 7 alone.
 
     Raises:
         HarnessError: not a count and not a list of different seeds.
     """
     try:
-        values = [int(x) for x in text.split(",")]
+        values = [int(x) for x in text.removesuffix(",").split(",")]
     except ValueError:
         raise HarnessError(f"--seeds {text!r}: a count (3) or a list (0,3,7)") from None
     if "," not in text:
@@ -245,26 +220,3 @@ def parse_seeds(text: str) -> list[int]:
 
 def _jobs(jobs: int, threads: int) -> int:
     return jobs or max(1, (os.cpu_count() or 1) // threads)
-
-
-def _check_writable(*folders: Path) -> None:
-    """Fail before hours of work rather than after, and leave no new folder when failing.
-
-    Raises:
-        HarnessError: a folder can't be made or written.
-    """
-    made: list[Path] = []
-    for folder in folders:
-        try:
-            made += [p for p in (folder, *folder.parents) if not p.exists()]
-            folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / f".write-{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as error:
-            for path in sorted(made, key=lambda p: len(p.parts), reverse=True):
-                with contextlib.suppress(OSError):
-                    path.rmdir()
-            raise HarnessError(
-                f"cannot write to {folder}: {error.strerror}; choose another --runs or --out folder"
-            ) from error

@@ -144,7 +144,7 @@ class RunConfig(Strict):
     """One run of one method: everything but the method and the seed."""
 
     profile: str = Field(pattern=_NAME, description="part of folder and file names")
-    suite: str = Field(min_length=1)
+    suite: str = Field(pattern=_NAME, description="part of the names of its tables")
     model: ModelConfig
     roles: RolesConfig
     checker: str | None = Field(

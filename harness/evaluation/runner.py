@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
+from harness.evaluation.clusters import answer_clusters
 from harness.evaluation.tasks import load_tasks, quiet_lm_eval, sampling_hash, task_hash
 from harness.grading import Verdict, extract_final
+from harness.grading.pool import shared_grader
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +26,8 @@ GROUP_SEPARATOR = ";"
 #: sampled variants; ``doc_id`` is lm-eval's index of the item; ``group`` is "" where a task names
 #: none, and several joined by ``GROUP_SEPARATOR``; ``prompt_hash`` is the sha256 of the rendered
 #: prompt; ``found`` says where the answer was (``harness.grading.How``); ``n_tokens`` counts the
-#: end token, and what was sampled behind a stop string.
+#: end token, and what was sampled behind a stop string; ``cluster`` numbers an item's different
+#: answers, the most frequent first, -1 for none.
 EVAL_COLUMNS = (
     "task",
     "doc_id",
@@ -39,6 +42,7 @@ EVAL_COLUMNS = (
     "score",
     "truncated",
     "n_tokens",
+    "cluster",
 )
 
 
@@ -180,9 +184,10 @@ class Evaluator:
             lm.chat = chat
             for name, logged in _logged_samples(lm, part, limit, chat).items():
                 rows.extend(_task_rows(name, part[name], logged, lm.generations))
-        frame = pd.DataFrame(rows, columns=list(EVAL_COLUMNS))
+        frame = pd.DataFrame(rows, columns=list(EVAL_COLUMNS[:-1]))
         order = ["task", "mode", "doc_id", "sample"]
-        return frame.sort_values(order, kind="stable").reset_index(drop=True)
+        frame = frame.sort_values(order, kind="stable").reset_index(drop=True)
+        return frame.assign(cluster=answer_clusters(frame, shared_grader()))
 
 
 def _logged_samples(
@@ -211,13 +216,7 @@ def _task_rows(
     name: str, task: Any, logged: Sequence[Mapping[str, Any]], generations: Mapping[Any, Any]
 ) -> Iterator[dict[str, Any]]:
     """Rows of one task from lm-eval's sample log."""
-    from harness.evaluation.lm import sampling_params
-
-    metadata = task.config.metadata or {}
-    params = sampling_params(task.config.generation_kwargs)
-    mode = "sampled" if params.temperature > 0 else "greedy"
-    stated = metadata.get("group_field") or []
-    group_fields = [stated] if isinstance(stated, str) else list(stated)
+    benchmark, mode = benchmark_and_mode(name, task)
     first_filter = logged[0]["filter"]
     for entry in logged:
         if entry["filter"] != first_filter:  # a second reading of the same responses
@@ -226,24 +225,40 @@ def _task_rows(
         responses = entry["resps"][0]
         for sample, response in enumerate(responses):
             metrics = entry if len(responses) == 1 else _score_alone(name, task, entry, sample)
-            score = float(metrics[_primary_metric(task)])
+            score = float(metrics[primary_metric(task)])
             generation = generations[(name, doc_id, sample)]
             extraction = extract_final(response, gold=str(entry["target"]))
             yield {
-                "task": str(metadata.get("benchmark", name)),
+                "task": benchmark,
                 "doc_id": doc_id,
                 "sample": sample,
                 "mode": mode,
-                "group": GROUP_SEPARATOR.join(str(doc[field]) for field in group_fields),
+                "group": groups_of(task, doc),
                 "prompt_hash": entry["prompt_hash"],
                 "response": response,
                 "answer": extraction.answer,
                 "found": str(extraction.how),
-                "verdict": str(_verdict(score, metrics)),
+                "verdict": str(verdict_of(score, metrics)),
                 "score": score,
                 "truncated": generation.truncated,
                 "n_tokens": generation.n_tokens,
             }
+
+
+def benchmark_and_mode(name: str, task: Any) -> tuple[str, str]:
+    """What rows call a task: its benchmark, and greedy or sampled."""
+    from harness.evaluation.lm import sampling_params
+
+    metadata = task.config.metadata or {}
+    params = sampling_params(task.config.generation_kwargs)
+    return str(metadata.get("benchmark", name)), "sampled" if params.temperature > 0 else "greedy"
+
+
+def groups_of(task: Any, doc: Mapping[str, Any]) -> str:
+    """The groups that a document counts in, joined."""
+    stated = (task.config.metadata or {}).get("group_field") or []
+    fields = [stated] if isinstance(stated, str) else list(stated)
+    return GROUP_SEPARATOR.join(str(doc[field]) for field in fields)
 
 
 def _score_alone(name: str, task: Any, entry: Mapping[str, Any], sample: int) -> Mapping[str, Any]:
@@ -259,11 +274,13 @@ def _score_alone(name: str, task: Any, entry: Mapping[str, Any], sample: int) ->
     return metrics
 
 
-def _primary_metric(task: Any) -> str:
+def primary_metric(task: Any) -> str:
+    """The metric of a task that is its score: the first that its YAML names."""
     return str(next(iter(task.aggregation())))
 
 
-def _verdict(score: float, metrics: Mapping[str, Any]) -> Verdict:
+def verdict_of(score: float, metrics: Mapping[str, Any]) -> Verdict:
+    """What a response's score and its task's further metrics say."""
     if score == 1:
         return Verdict.CORRECT
     if metrics.get("no_answer") == 1:

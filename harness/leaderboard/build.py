@@ -1,27 +1,30 @@
-"""From runs to the long leaderboard: one row per profile, method, metric and moment."""
+"""From runs to the long leaderboard: one row per table, method, metric and moment."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from harness.errors import HarnessError
+from harness.leaderboard.cells import FINAL, FIRST
 from harness.leaderboard.collect import Run, Table, Values
 from harness.leaderboard.metrics import describe
+from harness.leaderboard.new_items import by_metric, new_items
+from harness.leaderboard.ranking import adjust, ranked
 from harness.leaderboard.schema import short_hash
-from harness.statistics import holm, t_interval, welch
+from harness.statistics import t_interval, welch
 from harness.store import Status
 
 BASE = "base"
 """Name of the base model's rows: nothing was trained, the solver is as shipped."""
-FINAL, FIRST = "final", "first"
 
 COLUMNS = (
     "profile",
     "suite",
+    "split",
     "base_model",
     "method",
     "baseline",
@@ -37,8 +40,17 @@ COLUMNS = (
     "diff",
     "diff_ci_low",
     "diff_ci_high",
+    "new_ci_low",
+    "new_ci_high",
+    "diff_new_ci_low",
+    "diff_new_ci_high",
     "p_welch",
     "p_holm",
+    "rank",
+    "rank_low",
+    "rank_high",
+    "tie_group",
+    "p_improvement",
     "status",
     "config_hash",
     "base_model_hash",
@@ -47,10 +59,24 @@ COLUMNS = (
     "engine",
 )
 """Columns of a leaderboard, in order; ``leaderboards/README.md`` explains them."""
-_FLOATS = ("mean", "ci_low", "ci_high", "diff", "diff_ci_low", "diff_ci_high", "p_welch", "p_holm")
-
-_RUN = ("profile", "base_model", "method", "seed", "status")
-"""Columns that tell one run from another."""
+_FLOATS = (
+    "mean",
+    "ci_low",
+    "ci_high",
+    "diff",
+    "diff_ci_low",
+    "diff_ci_high",
+    "new_ci_low",
+    "new_ci_high",
+    "diff_new_ci_low",
+    "diff_new_ci_high",
+    "p_welch",
+    "p_holm",
+    "rank",
+    "rank_low",
+    "rank_high",
+    "p_improvement",
+)
 
 Rows = list[dict[str, Any]]
 
@@ -70,29 +96,40 @@ def build(table: Table, baseline: str | None, level: float = 0.95) -> pd.DataFra
         HarnessError: a profile has no run of the baseline.
     """
     rows: Rows = []
-    for profile in table.profiles:
-        runs = table.of(profile)
-        methods = sorted({r.manifest.method for r in runs}, key=lambda m: (m != baseline, m))
-        if baseline is not None and baseline not in methods:
-            raise HarnessError(
-                f"profile {profile} has no run of the baseline {baseline!r} (it has: "
-                f"{', '.join(methods)}); run it, or name another baseline"
-            )
-        rows += _base_rows(runs, baseline, level)
-        per_method = {m: _values(table.of(profile, m)) for m in methods}
-        shown = _primary(per_method.values())
-        reference = per_method.get(baseline, {}) if baseline is not None else {}
-        entries: Rows = []
-        for method in methods:
-            common = _common(table.of(profile, method), method, baseline)
-            values = per_method[method]
-            for key in sorted({*values, *shown}, key=lambda k: (k[0], k[1] != FIRST)):
-                against = reference.get(key, {}) if method != baseline else {}
-                entries.append({**common, **_row(key, values.get(key, {}), against, level)})
-        _adjust(entries)
-        rows += entries
+    for part in table.groups:
+        rows += _base_rows(part.runs, baseline, level)
+        rows += _group_rows(part, baseline, level)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.astype(dict.fromkeys(_FLOATS, "float64") | {"n_seeds": "int64"})
+
+
+def _group_rows(part: Table, baseline: str | None, level: float) -> Rows:
+    """The rows of all methods of one table."""
+    runs: dict[str, list[Run]] = {}
+    for run in part.runs:
+        runs.setdefault(run.manifest.method, []).append(run)
+    if baseline is not None and baseline not in runs:
+        raise HarnessError(
+            f"profile {part.runs[0].manifest.profile} has no run of the baseline {baseline!r} (it "
+            f"has: {', '.join(sorted(runs))}); run it, or name another baseline"
+        )
+    methods = sorted(runs, key=lambda m: (m != baseline, m))
+    values = {m: _values(runs[m]) for m in methods}
+    scores = {m: by_metric(runs[m]) for m in methods}
+    shown = _primary(values.values())
+    rows: Rows = []
+    for method in methods:
+        common = _common(runs[method], method, baseline)
+        against = None if method == baseline else baseline
+        reference, items = ({}, {}) if against is None else (values[against], scores[against])
+        for key in sorted({*values[method], *shown}, key=lambda k: (k[0], k[1] != FIRST)):
+            row = _row(key, values[method].get(key, {}), reference.get(key, {}), level)
+            if key[1] == FINAL and key[0] in scores[method]:
+                row |= new_items(scores[method][key[0]], items.get(key[0]), level)
+            rows.append({**common, **row})
+    adjust(rows, ("metric", "iteration"))
+    _rank(rows, values, sorted(shown), baseline, level)
+    return rows
 
 
 ByRun = dict[int, float]
@@ -101,7 +138,7 @@ Key = tuple[str, str]
 """Metric and moment."""
 
 
-def _values(runs: list[Run]) -> dict[Key, ByRun]:
+def _values(runs: Sequence[Run]) -> dict[Key, ByRun]:
     """Every metric's values at the first and at the last measured iteration."""
     found: dict[Key, ByRun] = {}
     for run in runs:
@@ -148,22 +185,28 @@ def _row(key: Key, values: ByRun, against: ByRun, level: float) -> dict[str, Any
     }
 
 
-def _adjust(entries: Rows) -> None:
-    """Holm over all methods of a profile, for each metric by itself."""
-    families: dict[Key, Rows] = {}
-    for entry in entries:
-        families.setdefault((entry["metric"], entry["iteration"]), []).append(entry)
-    for family in families.values():
-        for entry, adjusted in zip(family, holm([e["p_welch"] for e in family]), strict=True):
-            entry["p_holm"] = adjusted
+def _rank(
+    rows: Rows,
+    values: Mapping[str, dict[Key, ByRun]],
+    keys: Iterable[Key],
+    baseline: str | None,
+    level: float,
+) -> None:
+    """Set the columns that order the methods in each of some metrics."""
+    by_key = {(row["method"], row["metric"], row["iteration"]): row for row in rows}
+    for key in keys:
+        known = {m: list(found[key].values()) for m, found in values.items() if found.get(key)}
+        for method, columns in ranked(key[0], known, baseline, level).items():
+            by_key[method, *key] |= columns
 
 
-def _common(runs: list[Run], method: str, baseline: str | None) -> dict[str, Any]:
+def _common(runs: Sequence[Run], method: str, baseline: str | None) -> dict[str, Any]:
     """The columns that all rows of a method share."""
     counts = Counter(run.status for run in runs)
     return {
         "profile": runs[0].manifest.profile,
         "suite": runs[0].manifest.suite,
+        "split": runs[0].split,
         "base_model": _joined(r.manifest.base_model for r in runs),
         "method": method,
         "baseline": baseline or "",
@@ -176,7 +219,7 @@ def _common(runs: list[Run], method: str, baseline: str | None) -> dict[str, Any
     }
 
 
-def _base_rows(runs: list[Run], baseline: str | None, level: float) -> Rows:
+def _base_rows(runs: Sequence[Run], baseline: str | None, level: float) -> Rows:
     """The base model's accuracies, over its *different* evaluations.
 
     All runs start from the same weights, so equal evaluations are one; they differ where a run's
@@ -211,41 +254,3 @@ def _engine(run: Run) -> str:
         return engine
     rest = [f"{k}={v}" for k, v in sorted(engine.items()) if k != "name"]
     return " ".join([str(engine.get("name", "")), *rest]).strip()
-
-
-def _of_run(run: Run) -> tuple[str, str, str, int, str]:
-    m = run.manifest
-    return (m.profile, m.base_model, m.method, m.seed, run.status.value)
-
-
-def per_run(table: Table) -> pd.DataFrame:
-    """Every number of every run, with the run's profile, base model, method, seed and status.
-
-    Iteration 0 is the base model. A metric that was measured and has no value has an empty one.
-    """
-    columns = [*_RUN, "iteration", "metric", "value"]
-    rows = []
-    for run in table.runs:
-        for t, metrics in enumerate([run.base or {}, *run.iterations]):
-            rows += [(*_of_run(run), t, name, metrics[name]) for name in sorted(metrics)]
-    return pd.DataFrame(rows, columns=columns).astype({"value": "float64"})
-
-
-def cost(table: Table) -> pd.DataFrame:
-    """Seconds and bytes per run.
-
-    Apart from the results, since no two executions agree in them.
-    """
-    rows = []
-    for run in table.runs:
-        if run.cost is None:
-            continue
-        named: list[tuple[str, str, float | None]] = [
-            ("cpu", "seconds", run.cost.cpu_seconds),
-            ("wall", "seconds", run.cost.wall_seconds),
-            ("peak_rss", "bytes", run.cost.peak_rss_bytes),
-        ]
-        named += [(f"phase/{name}", "seconds", v) for name, v in sorted(run.cost.phases.items())]
-        rows += [(*_of_run(run), name, unit, v) for name, unit, v in named if v is not None]
-    columns = [*_RUN, "cost", "unit", "value"]
-    return pd.DataFrame(rows, columns=columns).astype({"value": "float64"})

@@ -2,61 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-import pandas as pd
-
 from harness.errors import HarnessError
-from harness.evaluation.summary import summary
 from harness.leaderboard import schema
-from harness.store import RunFolder, Status
+from harness.leaderboard.evaluations import EvaluationReader
+from harness.leaderboard.runs import SPLITS, Point, Run, Values, read_run
+from harness.store import Status
 
-Values = Mapping[str, float | None]
+__all__ = [
+    "SPLITS",
+    "Missing",
+    "Point",
+    "Run",
+    "Table",
+    "Values",
+    "collect",
+    "find_runs",
+    "split_names",
+    "table_of",
+]
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run as a leaderboard sees it.
+class Missing:
+    """A run that a table should have and doesn't, or has without its numbers."""
 
-    Attributes:
-        folder: where it lies; for messages only, no result depends on it.
-        manifest: what was run.
-        status: how it stands.
-        iterations: metrics of iterations 1, 2, ...; empty for an incomplete run.
-        base: metrics of the base model's evaluation (``eval/00.parquet``), if there is one.
-        base_digest: identifies that evaluation's scores; "" without one.
-        items: identifies the items that were evaluated; "" without an evaluation.
-        cost: seconds and bytes, if recorded.
-    """
+    profile: str
+    method: str
+    seed: int
+    why: str
+    split: str = ""
 
-    folder: Path
-    manifest: schema.Manifest
-    status: Status
-    iterations: tuple[Values, ...] = ()
-    base: Values | None = None
-    base_digest: str = ""
-    items: str = ""
-    cost: schema.Cost | None = None
-
-    @property
-    def key(self) -> tuple[str, str, int, str]:
-        """What must be unique in a table."""
-        m = self.manifest
-        return (m.profile, m.method, m.seed, m.config_hash)
+    def __str__(self) -> str:
+        where = f"{self.profile}, {self.split}" if self.split else self.profile
+        return f"{where}: {self.method}, seed {self.seed}: {self.why}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Runs that may stand side by side, sorted by profile, method and seed."""
+    """Runs that may stand side by side, sorted by profile, split, method and seed."""
 
     runs: tuple[Run, ...]
 
     @property
     def profiles(self) -> tuple[str, ...]:
         return tuple(sorted({run.manifest.profile for run in self.runs}))
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Suite, profile and split of a table that is one of the `groups`.
+
+        Raises:
+            HarnessError: it holds several, or nothing.
+        """
+        names = sorted({run.group for run in self.runs})
+        if len(names) != 1:
+            raise HarnessError(f"a table of {len(names)} groups has no one name; take `groups`")
+        return names[0]
+
+    @property
+    def groups(self) -> tuple[Table, ...]:
+        """The parts of the table that are published by themselves, by suite, profile and split."""
+        return tuple(
+            Table(tuple(run for run in self.runs if run.group == group))
+            for group in sorted({run.group for run in self.runs})
+        )
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        """What isn't there of every method by every seed of its group. Never averaged."""
+        found: list[Missing] = []
+        for part in self.groups:
+            _, profile, split = part.names
+            own = {(r.manifest.method, r.manifest.seed): r for r in part.runs}
+            for method in sorted({method for method, _ in own}):
+                for seed in sorted({seed for _, seed in own}):
+                    run = own.get((method, seed))
+                    if run is None:
+                        found.append(Missing(profile, method, seed, "no such run", split))
+                    elif run.status is Status.INCOMPLETE:
+                        why = f"incomplete, {run.detail}"
+                        found.append(Missing(profile, method, seed, why, split))
+        return tuple(found)
+
+    @property
+    def versions(self) -> Mapping[str, Mapping[str, int]]:
+        """With which versions how many runs were made; only of what the runs differ in.
+
+        By package, with ``harness`` and ``result schema`` among them; 'unknown' where a run
+        doesn't say. Runs of different versions may stand in one table, but not silently.
+        """
+        counts: dict[str, Counter[str]] = {}
+        for manifest in (run.manifest for run in self.runs):
+            named = {"result schema": str(manifest.schema_version), "harness": manifest.harness}
+            named |= {name: version or "none" for name, version in manifest.versions.items()}
+            for name, version in named.items():
+                counts.setdefault(name, Counter())[version or "unknown"] += 1
+        return {
+            name: dict(sorted(found.items()))
+            for name, found in sorted(counts.items())
+            if len(found) > 1
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line for each of the `versions`."""
+        return tuple(
+            f"made with different versions of {name}: "
+            + ", ".join(f"{version} ({n} run{'s' * (n != 1)})" for version, n in counts.items())
+            for name, counts in self.versions.items()
+        )
 
     def of(self, profile: str, method: str | None = None) -> list[Run]:
         """The runs of a profile, or of one method in it."""
@@ -90,9 +150,7 @@ def find_runs(
     """
     by_name: dict[str, Path] = {}
     for place in places:
-        if not place.is_dir():
-            raise HarnessError(f"{place}: no such folder; name the one that holds the runs")
-        for folder in (p for p in place.iterdir() if (p / "manifest.json").is_file()):
+        for folder in run_folders(place):
             known = by_name.setdefault(folder.name, folder)
             if not (known / "done.json").exists():
                 by_name[folder.name] = folder
@@ -108,111 +166,120 @@ def find_runs(
     return found
 
 
-def collect(run_dirs: Iterable[Path]) -> Table:
+def run_folders(place: Path) -> list[Path]:
+    """The folders directly under one that hold a manifest, sorted.
+
+    Raises:
+        HarnessError: it is no folder.
+    """
+    if not place.is_dir():
+        raise HarnessError(f"{place}: no such folder; name the one that holds the runs")
+    return sorted(p for p in place.iterdir() if (p / "manifest.json").is_file())
+
+
+def split_names(names: Iterable[str]) -> tuple[str, ...]:
+    """What a table is to be split by, checked and in a fixed order.
+
+    Raises:
+        HarnessError: an unknown name.
+    """
+    wanted = {name.strip() for name in names} - {""}
+    if unknown := sorted(wanted - set(SPLITS)):
+        raise HarnessError(
+            f"--split-by {unknown[0]!r}: unknown; known: {', '.join(SPLITS)}, separated by commas"
+        )
+    return tuple(name for name in SPLITS if name in wanted)
+
+
+def collect(run_dirs: Iterable[Path], split_by: Sequence[str] = ()) -> Table:
     """Read and validate run folders; the order in which they are given doesn't matter.
 
     Every recorded status is kept. A folder without ``done.json`` is listed as incomplete and none
     of its numbers is used.
 
+    Args:
+        run_dirs: whole or compact runs.
+        split_by: of `SPLITS`: what the runs of a profile may differ in; they then carry a label
+            and belong to separate `Table.groups`.
+
     Raises:
-        HarnessError: a file is missing, truncated, corrupt or not finite; a run is there twice;
-            or runs of one profile differ in configuration, base model, data or evaluated items,
-            so that their numbers must not be averaged or compared.
+        HarnessError: a file is missing, truncated, corrupt, not finite or of a version that isn't
+            supported; a run is there twice; or runs of one profile differ in configuration, base
+            model, data, engine, prompt or evaluated items, so that their numbers must not be
+            averaged or compared.
     """
-    summaries: dict[str, Values] = {}
-    folders = sorted({Path(path) for path in run_dirs})
-    runs = sorted((_read(f, summaries) for f in folders), key=lambda r: (*r.key, str(r.folder)))
-    if not runs:
-        raise HarnessError("no run folders to collect; train something first or give --runs")
-    for first, second in pairwise(runs):
+    reader = EvaluationReader()
+    runs = [read_run(f, reader) for f in sorted({Path(path) for path in run_dirs})]
+    table = table_of(runs, split_by)
+    for first, second in pairwise(table.runs):
         if first.key == second.key:
             raise HarnessError(
                 f"{second.folder}: the same run as {first.folder} (method, profile, seed and "
-                "configuration agree); leave one of them out"
+                "configuration agree); leave one of them out, or join the folders with "
+                "`leaderboard merge`"
             )
-    _refuse_mixed(runs)
-    return Table(tuple(runs))
+    return table
 
 
-def _read(folder: Path, summaries: dict[str, Values]) -> Run:
-    if not (folder / "manifest.json").is_file():
-        raise HarnessError(f"{folder}: no manifest.json; not a run folder")
-    store = RunFolder(folder)
-    manifest = schema.read_record(store.manifest_path, schema.MANIFEST)
-    if not store.done_path.exists():
-        return Run(folder, manifest, Status.INCOMPLETE)
-    done = schema.read_record(store.done_path, schema.DONE)
-    iterations = []
-    for t in range(1, done.iterations + 1):
-        iterations.append(schema.read_record(store.iteration(t) / "metrics.json", schema.METRICS))
-        for path in sorted(store.iteration(t).glob("*.parquet")):
-            _check_footer(path)
-    base, digest, items = _read_base(store, manifest, summaries)
-    for path in sorted((folder / "eval").glob("[0-9][0-9].parquet")):
-        if path != store.evaluation(0):
-            frame = schema.read_evaluation(path)
-            if items and schema.frame_digest(frame, schema.EVAL_KEYS) != items:
-                raise HarnessError(f"{path}: other items than in eval/00.parquet; evaluate again")
-    cost = None
-    if store.cost_path.exists():
-        cost = schema.read_record(store.cost_path, schema.COST)
-    status = Status(done.status)
-    return Run(folder, manifest, status, tuple(iterations), base, digest, items, cost)
+def table_of(runs: Iterable[Run], split_by: Sequence[str] = ()) -> Table:
+    """Runs as a sorted table, labelled by what it is split by; duplicates are left in it.
+
+    Raises:
+        HarnessError: there are none, or they can't be compared.
+    """
+    labelled = _labelled(list(runs), split_names(split_by))
+    if not labelled:
+        raise HarnessError("no run folders to collect; train something first or give --runs")
+    labelled.sort(key=lambda run: (*run.key, str(run.folder)))
+    _refuse_mixed(labelled)
+    return Table(tuple(labelled))
 
 
-def _read_base(
-    store: RunFolder, manifest: schema.Manifest, summaries: dict[str, Values]
-) -> tuple[Values | None, str, str]:
-    """The base model's metrics, the digest of its scores and of its items."""
-    path = store.evaluation(0)
-    if not path.exists():
-        if manifest.evaluates:
-            raise HarnessError(
-                f"{path}: missing; remove the run's folder and run again, or leave it out"
-            )
-        return None, "", ""
-    frame = schema.read_evaluation(path)
-    columns = [*schema.EVAL_KEYS, "group", "score", "truncated", "verdict"]
-    digest = schema.frame_digest(frame, columns)
-    if digest not in summaries:  # runs with one seed share the base model's evaluation
-        summaries[digest] = summary(frame)
-    return summaries[digest], digest, schema.frame_digest(frame, schema.EVAL_KEYS)
-
-
-def _check_footer(path: Path) -> None:
-    try:
-        pd.read_parquet(path, columns=[])  # reads the footer only
-    except Exception as error:  # pyarrow raises several kinds
-        raise HarnessError(
-            f"{path}: truncated or corrupt parquet; remove the run's folder and run again, or "
-            "leave it out"
-        ) from error
-
-
-def _refuse_mixed(runs: list[Run]) -> None:
-    """Runs of one profile must agree in all that decides what their numbers mean."""
-    across: dict[str, Callable[[Run], str]] = {
-        "config_hash": lambda r: r.manifest.config_hash,
-        "base_model_hash": lambda r: r.manifest.base_model_hash,
-        "data_hashes": lambda r: schema.short_hash(r.manifest.data_hashes),
-        "suite": lambda r: r.manifest.suite,
-        "evaluated items": lambda r: r.items,
+def _labelled(runs: list[Run], split_by: Sequence[str]) -> list[Run]:
+    """The runs with their group's label: what their profile's runs differ in, of ``split_by``."""
+    differing = {
+        profile: [
+            name
+            for name in split_by
+            if len({SPLITS[name](r) for r in runs if r.manifest.profile == profile}) > 1
+        ]
+        for profile in {run.manifest.profile for run in runs}
     }
-    within: dict[str, Callable[[Run], str]] = {
-        "prompt_hash": lambda r: schema.short_hash(r.manifest.prompt_hash),
-        "engine": lambda r: schema.short_hash(r.manifest.engine),
-    }
+    return [
+        replace(
+            run,
+            split=", ".join(f"{n}={SPLITS[n](run)}" for n in differing[run.manifest.profile]),
+        )
+        for run in runs
+    ]
+
+
+_COMPARABLE: Mapping[str, tuple[Callable[[Run], str], str]] = {
+    "config_hash": (lambda r: r.manifest.config_hash, "config"),
+    "base_model_hash": (lambda r: r.manifest.base_model_hash, "base"),
+    "data_hashes": (lambda r: schema.short_hash(r.manifest.data_hashes), "data"),
+    "suite": (lambda r: r.manifest.suite, ""),
+    "evaluated items": (lambda r: r.items, "data"),
+    "prompt_hash": (lambda r: schema.short_hash(r.manifest.prompt_hash), "prompt"),
+    "engine": (lambda r: schema.short_hash(r.manifest.engine), "engine"),
+    "plugin_hash": (lambda r: r.manifest.plugin_hash or "", ""),
+}
+"""What decides what a number means, and what splits runs that differ in it."""
+
+
+def _refuse_mixed(runs: Sequence[Run]) -> None:
+    """Runs of one profile and split must agree in all that decides what their numbers mean."""
     first: dict[tuple[str, ...], Run] = {}
     for run in runs:
         profile = run.manifest.profile
-        scopes = [(what, "", value) for what, value in across.items()]
-        scopes += [(what, run.manifest.method, value) for what, value in within.items()]
-        for what, method, value in scopes:
+        for what, (value, split) in _COMPARABLE.items():
             if what == "evaluated items" and not value(run):
                 continue
-            other = first.setdefault((profile, method, what), run)
+            scope = run.manifest.method if what == "plugin_hash" else ""  # each has its own file
+            other = first.setdefault((profile, run.split, what, scope), run)
             if value(run) != value(other):
+                remedy = f" or use --split-by {split}" if split else ""
                 raise HarnessError(
                     f"{run.folder}: mixed {what} in profile {profile}: {value(run)!r} here, "
-                    f"{value(other)!r} in {other.folder}; collect them apart"
+                    f"{value(other)!r} in {other.folder}; collect them apart{remedy}"
                 )

@@ -1,11 +1,8 @@
-"""A leaderboard as a CSV file and as a table on the terminal."""
+"""Tables as CSV files, and a leaderboard as a table on the terminal."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich import box
@@ -13,60 +10,64 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.leaderboard.build import FINAL, FIRST
+from harness.leaderboard import cells
+from harness.leaderboard.cells import FINAL, GREEDY, SAMPLED, TOPIC, VENDI, Rows
 from harness.store import write_bytes
 
-SAMPLED, GREEDY = "solver/macro/sampled", "solver/macro/greedy"
-TOPIC, VENDI = "diversity/functional/topic_entropy", "diversity/semantic/vendi"
-CHECKED = "proposer/well_posed"
-"""Only a world with a checker has it: topics are then known, and what isn't parsed is 'other'."""
 
-Rows = dict[tuple[str, str], dict[Hashable, Any]]
-"""A method's rows by metric and moment."""
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """A frame as CSV; equal frames give equal bytes (LF, UTF-8, 6 significant digits)."""
+    text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame atomically; equal frames give equal bytes (LF, UTF-8, 6 significant digits).
+    """Write a frame atomically, as `csv_bytes` gives it.
 
     Raises:
         HarnessError: no permission, or the disk is full; an older file is then left as it was.
     """
-    text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, csv_bytes(frame))
 
 
 def terminal_table(frame: pd.DataFrame) -> RichTable:
-    """The headline numbers of `build`'s frame, one row per method, a section per profile.
+    """The headline numbers of `build`'s frame, one row per method, a section per table.
 
-    Diversity is topic entropy where a checker knows the topics, else the Vendi score: on real text
-    the entropy of guessed topics ranks noise above problems (docs/diversity.md).
+    Under an accuracy and its interval stand the interval of its rank and the letters of its tie
+    group: methods that share a letter are not ordered.
     """
-    profiles = list(dict.fromkeys(frame["profile"]))
+    parts = list(cells.by_group(frame))
+    metrics = [cells.diversity_metric(part) for part in parts]
+    kinds = {TOPIC: "topic entropy (nats)", VENDI: "Vendi score"}
+    diversity = ", else ".join(kinds[m] for m in kinds if m in metrics)
     named = [b for b in dict.fromkeys(frame["baseline"]) if b]
-    against = f"; differences from {', '.join(named)}" if named else ""
-    checked = set(frame.loc[frame["metric"] == CHECKED, "profile"])
-    kinds = {"topic entropy (nats)": checked, "Vendi score": set(profiles) - checked}
-    diversity = ", else ".join(kind for kind, having in kinds.items() if having)
+    against = f"; differences from {', '.join(map(escape, named))}" if named else ""
+    titles = ", ".join(dict.fromkeys(escape(_title(part)) for part in parts))
+    ranked = "rank_low" in frame.columns and frame["rank_low"].notna().any()
+    rank = "; 1-3 ab: interval of the rank, methods that share a letter are not ordered"
     table = RichTable(
-        title=f"{', '.join(profiles)}: mean [95 % t interval]{against}{_on(frame)}",
-        caption=f"p: Welch, Holm-adjusted; {diversity}: first > last iteration; "
-        "left: questions in the difficulty window",
+        title=f"{titles}: mean [95 % t interval]{against}{_on(frame)}",
+        caption=f"p: Welch, Holm-adjusted{rank if ranked else ''}; {diversity}: first > last "
+        "iteration; left: questions in the difficulty window",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    column = "diversity" if len(checked) < len(profiles) else "topic\nentropy"
+    column = "diversity" if VENDI in metrics else "topic\nentropy"
     headers = ("method", "sampled", "greedy", "diff\nsampled", "diff\ngreedy")
     for header in (*headers, column, "well-\nposed", "label\nacc.", "left", "runs"):
         table.add_column(header, overflow="fold")  # narrow terminals lose no number
-    for profile in profiles:
-        part = frame[frame["profile"] == profile]
-        for method in dict.fromkeys(part["method"]):
-            records = part[part["method"] == method].to_dict("records")
-            mine: Rows = {(str(r["metric"]), str(r["iteration"])): dict(r) for r in records}
-            metric = TOPIC if profile in checked else VENDI
-            table.add_row(*(Text(cell) for cell in _cells(str(method), mine, metric)))
+    for part, metric in zip(parts, metrics, strict=True):
+        for method, rows in cells.by_method(part):
+            table.add_row(*(Text(cell) for cell in _cells(method, rows, metric)))
         table.add_section()
     return table
+
+
+def _title(part: pd.DataFrame) -> str:
+    """The profile, and the part of it where a table is split."""
+    first = part.iloc[0]
+    split = first.get("split", "")
+    return f"{first['profile']} ({split})" if isinstance(split, str) and split else first["profile"]
 
 
 def _on(frame: pd.DataFrame) -> str:
@@ -78,54 +79,21 @@ def _on(frame: pd.DataFrame) -> str:
 
 
 def _cells(method: str, rows: Rows, diversity: str) -> list[str]:
-    first, last = (_mean(rows, diversity, moment, 2) for moment in (FIRST, FINAL))
     return [
         method,
-        _interval(rows, SAMPLED),
-        _interval(rows, GREEDY),
-        _difference(rows, SAMPLED),
-        _difference(rows, GREEDY),
-        f"{first} > {last}".replace("- > -", "-"),
-        _mean(rows, "proposer/well_posed", FINAL, 2),
-        _mean(rows, "curriculum/label_accuracy", FINAL, 2),
-        _mean(rows, "curriculum/survivors", FINAL, 0),
-        _runs(str(next(iter(rows.values()))["status"])),
+        _ranked(rows, SAMPLED),
+        _ranked(rows, GREEDY),
+        cells.difference(rows, SAMPLED, "\n"),
+        cells.difference(rows, GREEDY, "\n"),
+        cells.first_to_last(rows, diversity),
+        cells.mean(rows, "proposer/well_posed", FINAL, 2),
+        cells.mean(rows, "curriculum/label_accuracy", FINAL, 2),
+        cells.mean(rows, "curriculum/survivors", FINAL, 0),
+        cells.statuses(rows, "\n"),
     ]
 
 
-def _number(rows: Rows, metric: str, moment: str, column: str) -> float:
-    return float(rows.get((metric, moment), {}).get(column, math.nan))
-
-
-def _mean(rows: Rows, metric: str, moment: str, digits: int) -> str:
-    value = _number(rows, metric, moment, "mean")
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def _interval(rows: Rows, metric: str) -> str:
-    mean, low, high = (_number(rows, metric, FINAL, c) for c in ("mean", "ci_low", "ci_high"))
-    if math.isnan(mean):
-        return "-"
-    return f"{mean:.3f}" + ("" if math.isnan(low) else f"\n[{_bound(low)}, {_bound(high)}]")
-
-
-def _difference(rows: Rows, metric: str) -> str:
-    names = ("diff", "diff_ci_low", "diff_ci_high", "p_holm")
-    diff, low, high, p = (_number(rows, metric, FINAL, c) for c in names)
-    if math.isnan(diff):
-        return "-"
-    bounds = "" if math.isnan(low) else f"\n[{_bound(low, '+')}, {_bound(high, '+')}]"
-    return f"{diff:+.3f}{bounds}" + ("" if math.isnan(p) else f"\np = {p:.3f}")
-
-
-def _bound(value: float, sign: str = "") -> str:
-    """Three digits without the leading zero, which leaves room for another column."""
-    return f"{value:{sign}.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:{sign}.3f}"
-
-
-def _runs(status: str) -> str:
-    """Statuses, one a line; just the number where all runs were completed."""
-    counts = [part.split(":") for part in status.split(";") if part]
-    if len(counts) == 1 and counts[0][0] == "completed":
-        return counts[0][1]
-    return "\n".join(f"{n} {name}" for name, n in counts)
+def _ranked(rows: Rows, metric: str) -> str:
+    """Mean, interval and rank, one a line: the difference beside them takes as many."""
+    lines = [cells.interval(rows, metric, "\n"), cells.rank(rows, metric)]
+    return "\n".join(line for line in lines if line)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from harness.methods.batch import RolloutBatch
 from harness.phases.workbench import Workbench
 from harness.policy import Policy
 from harness.roles import Role
+from harness.store import read_json
 from harness.training import GrpoTrainer, stage_coefficients
 
 
@@ -32,6 +34,7 @@ class Stage:
         self.ledger = bench.ledger()
         self.history: list[dict[str, float]] = []
         self._state = bench.folder.iteration(t) / f"{role}.stage"
+        self._earlier = self._steps_before()
 
     def steps(self) -> Iterator[HookContext]:
         """The contexts of the steps still to do."""
@@ -63,6 +66,7 @@ class Stage:
         self.ledger.trained(self.role, read, forwards=scans + epochs, backwards=epochs)
         self.history.append(metrics)
         self.bench.method.on_step_end(ctx, metrics)
+        self._report(ctx.step, {**metrics, "loss": self.trainer.loss})
 
     def metrics(self) -> dict[str, float]:
         """Means over the steps as ``train/<role>/...``, with the compute."""
@@ -73,6 +77,27 @@ class Stage:
         }
         means[f"train/{self.role}/steps"] = float(len(self.history))
         return {**means, **self.ledger.metrics()}
+
+    def _report(self, step: int, scalars: Mapping[str, float | None]) -> None:
+        """The step's scalars as an event; what isn't finite is null, which JSON has a word for."""
+        self.bench.folder.event(
+            "step_end",
+            role=self.role,
+            iteration=self.t,
+            step=step,
+            global_step=self._earlier + step,
+            metrics={
+                k: float(v) if v is not None and math.isfinite(v) else None
+                for k, v in scalars.items()
+            },
+        )
+
+    def _steps_before(self) -> int:
+        """Steps of this role in earlier iterations."""
+        phase = "propose" if self.role == "proposer" else "solve"
+        paths = (self.bench.folder.iteration(t) / f"{phase}.json" for t in range(1, self.t))
+        records = [read_json(path)["metrics"] for path in paths if path.exists()]
+        return sum(int(r.get(f"train/{self.role}/steps", 0)) for r in records)
 
     def _save(self, step: int) -> None:
         extra: dict[str, Any] = {

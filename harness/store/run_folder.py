@@ -5,21 +5,21 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, RunLockedError
-from harness.store.atomic import write_json
 from harness.store.files import read_json
+from harness.store.records import DONE, MANIFEST, check_version, write_record
 
-SCHEMA = 1
 _MUST_AGREE = {
     "method": "method",
     "seed": "seed",
@@ -100,6 +100,12 @@ class RunFolder:
         """Item-level evaluation after iteration ``t``; 0 is the base model."""
         return self.path / "eval" / f"{t:02d}.parquet"
 
+    def evaluations(self) -> dict[int, Path]:
+        """The item-level evaluations that are there, by iteration, in order."""
+        names = {p.stem: p for p in (self.path / "eval").glob("*.parquet")}
+        found = {int(stem): p for stem, p in names.items() if re.fullmatch("[0-9]{2,6}", stem)}
+        return dict(sorted(found.items()))
+
     @property
     def status(self) -> Status:
         """The recorded status; a folder without ``done.json`` is incomplete."""
@@ -121,6 +127,8 @@ class RunFolder:
         if self.manifest_path.exists():
             existing = read_json(self.manifest_path)
             existing = existing if isinstance(existing, dict) else {}
+            if "schema" in existing:
+                check_version(self.manifest_path, existing["schema"])
             for key, what in _MUST_AGREE.items():
                 if existing.get(key) != manifest.get(key):
                     raise HarnessError(
@@ -128,14 +136,12 @@ class RunFolder:
                         "or remove this one"
                     )
             return
-        write_json(self.manifest_path, manifest)
+        write_record(self.manifest_path, manifest, MANIFEST)
 
     def finish(self, status: Status, iterations: int, detail: str = "") -> None:
         """Record the final status."""
-        write_json(
-            self.done_path,
-            {"schema": SCHEMA, "status": str(status), "iterations": iterations, "detail": detail},
-        )
+        record = {"status": str(status), "iterations": iterations, "detail": detail}
+        write_record(self.done_path, record, DONE)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -166,6 +172,22 @@ class RunFolder:
             yield
         finally:
             handle.close()
+
+    def in_use(self) -> bool:
+        """Whether a process holds the run's lock; where locks can't be asked for, it doesn't."""
+        try:
+            handle = os.open(self.path / "lock", os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(handle)
+        return False
 
     def event(self, kind: str, **fields: Any) -> None:
         """Append a line to ``events.jsonl`` (progress and timings; not a result)."""
@@ -205,3 +227,18 @@ class RunFolder:
     def discard(self, *parts: str) -> None:
         """Remove a sub-folder, if present."""
         shutil.rmtree(self.path.joinpath(*parts), ignore_errors=True)
+
+
+def phase_seconds(events: Iterable[dict[str, Any]]) -> dict[int, dict[str, float]]:
+    """Seconds of wall clock by iteration and phase, of all executions of a run together."""
+    found: dict[int, dict[str, float]] = {}
+    for event in events:
+        if event.get("event") != "phase_end":
+            continue
+        t, name, seconds = (event.get(key) for key in ("iteration", "phase", "seconds"))
+        if not (isinstance(t, int) and isinstance(name, str) and isinstance(seconds, int | float)):
+            continue  # somebody else's line
+        if math.isfinite(seconds) and seconds >= 0:
+            of = found.setdefault(t, {})
+            of[name] = round(of.get(name, 0.0) + seconds, 3)
+    return found

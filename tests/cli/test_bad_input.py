@@ -86,7 +86,7 @@ def test_bad_commands(fails: Fails) -> None:
     assert "No such command" in fails("rnu")
     assert "name at least one method" in fails("sweep", "--methods", " ")
     assert "did you mean" in fails("sweep", "--methods", "rzero vocab_dropuot")
-    assert "no run folders" in fails("leaderboard", "--runs", "nowhere")
+    assert "no run folders" in fails("leaderboard", "collect", "--runs", "nowhere")
     assert "no run folders" in fails("resume", "--runs", "nowhere")
     assert "did you mean" in fails("methods", "show", "vocab_dropot")
 
@@ -131,7 +131,8 @@ def test_no_way_to_write(fails: Fails, tmp_path: Path, place: str) -> None:
     assert "cannot write to" in fails("run", "--method", "rzero", "--runs", folder)
     assert "cannot write to" in fails("run", "--method", "rzero", "--out", folder)
     runs = tiny_run.finished("rzero").path.parent
-    assert "cannot write to" in fails("leaderboard", "--runs", str(runs), "--out", folder)
+    said = fails("leaderboard", "collect", "--runs", str(runs), "--out", folder)
+    assert "cannot write to" in said
 
 
 def copied(tmp_path: Path) -> Path:
@@ -156,7 +157,7 @@ def copied(tmp_path: Path) -> Path:
 def test_corrupt_runs_make_no_table(fails: Fails, tmp_path: Path, name: str) -> None:
     path = copied(tmp_path) / name
     path.write_bytes(path.read_bytes()[:-20])
-    said = fails("leaderboard", "--runs", str(tmp_path / "runs"))
+    said = fails("leaderboard", "collect", "--runs", str(tmp_path / "runs"))
     assert name in said
 
 
@@ -166,7 +167,7 @@ def test_a_manifest_of_something_else(fails: Fails, tmp_path: Path, text: str) -
     (run / "manifest.json").write_text(text)
     (run / "done.json").unlink()
     runs = str(tmp_path / "runs")
-    assert "manifest.json" in fails("leaderboard", "--runs", runs)
+    assert "manifest.json" in fails("leaderboard", "collect", "--runs", runs)
     assert "manifest.json" in fails("resume", "--runs", runs)
 
 

@@ -107,14 +107,15 @@ def test_run_of_finished_runs_only_publishes(
     board = pd.DataFrame(json.loads(capsys.readouterr().out))
     assert {"base", "rzero", "vocab_dropout"} <= set(board["method"])
     assert {"metric", "mean"} <= set(board)
-    names = ["ladder.csv", "ladder.runs.csv", "ladder.cost.csv"]
+    kinds = (".csv", ".wide.csv", ".md", ".runs.csv", ".cost.csv", ".matched.csv", ".html")
+    names = [f"ladder-ladder{kind}" for kind in kinds]
     assert sorted(p.name for p in out.iterdir()) == sorted(names)
-    assert len(pd.read_csv(out / "ladder.csv")) == len(board)
+    assert len(pd.read_csv(out / "ladder-ladder.csv")) == len(board)
     first = {n: (out / n).read_bytes() for n in names}
 
     # From the folders alone, elsewhere and again: the same bytes.
     for again in (out, tmp_path / "elsewhere"):
-        assert main(["leaderboard", "--runs", str(runs), "--out", str(again)]) == 0
+        assert main(["leaderboard", "collect", "--runs", str(runs), "--out", str(again)]) == 0
         assert {n: (again / n).read_bytes() for n in names} == first
     table = capsys.readouterr().out
     assert "vocab_dropout" in table
@@ -129,8 +130,8 @@ def test_an_unfinished_run_is_listed(
 ) -> None:
     (next(runs.glob("vocab_dropout-*")) / "done.json").unlink()
     out = tmp_path / "out"
-    assert main(["leaderboard", "--runs", str(runs), "--out", str(out), "--json"]) == 0
-    board = pd.read_csv(out / "ladder.csv")
+    assert main(["leaderboard", "collect", "--runs", str(runs), "--out", str(out), "--json"]) == 0
+    board = pd.read_csv(out / "ladder-ladder.csv")
     listed = board[board["method"] == "vocab_dropout"]
     assert set(listed["status"]) == {"incomplete:1"}
     assert listed["mean"].isna().all()
@@ -138,7 +139,7 @@ def test_an_unfinished_run_is_listed(
 
 def test_an_unreadable_run_leaves_every_table_as_it_was(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ["leaderboard", "--runs", str(runs), "--out", str(out)]
+    arguments = ["leaderboard", "collect", "--runs", str(runs), "--out", str(out)]
     assert main(arguments) == 0
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     path = next(runs.glob("vocab_dropout-*")) / "iterations/01/metrics.json"

@@ -22,6 +22,7 @@ from harness.launch import launch
 from harness.methods import load_plugin, registry
 from harness.run import execute
 from harness.store import Status
+from harness.tracking import RunProgress
 
 SMALL = ("iterations=1", "solver.steps=1")
 PLUGIN = '''
@@ -76,7 +77,7 @@ def test_one_failing_run_does_not_stop_the_others(
     assert "second line" in line
     assert "Traceback" not in said
     assert "static_proposer" in {row["method"] for row in json.loads(out)}
-    board = pd.read_csv(tmp_path / "out" / "ladder.csv")
+    board = pd.read_csv(tmp_path / "out" / "ladder-ladder.csv")
     statuses = dict(zip(board["method"], board["status"], strict=True))
     assert statuses["static_proposer"] == "completed:1"
     assert statuses["talkative"] == "incomplete:1"
@@ -151,12 +152,16 @@ def interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("interruptible")
 def test_stopped_by_hand_and_resumed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """And a tracker is told each point once, however often a step was done."""
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="needs tensorboard"
+    )
     spec = tiny_run.spec("rzero")
     runs = tmp_path / "runs"
     folder = spec.folder(runs)
     process = cli(
         *("run", "--method", "rzero", "--seeds", "1", "--runs", str(runs)),
-        *("--out", str(tmp_path / "out"), *tiny_run.settings()),
+        *("--out", str(tmp_path / "out"), "--log", "tensorboard", *tiny_run.settings()),
     )
     until = time.monotonic() + 120
     while not any(e["event"] == "step" for e in folder.events()) and time.monotonic() < until:
@@ -170,7 +175,12 @@ def test_stopped_by_hand_and_resumed(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert not Path(f"/proc/{worker}").exists()
     assert folder.status is Status.INCOMPLETE
 
-    assert main(["resume", "--runs", str(runs), "--json"]) == 0
+    assert main(["resume", "--runs", str(runs), "--json", "--log", "tensorboard"]) == 0
     out, said = capfd.readouterr()
     assert json.loads(out) == [{"run": str(folder), "status": "completed"}]
-    assert tiny_run.results(folder.path) == tiny_run.results(tiny_run.finished("rzero").path)
+    finished = tiny_run.finished("rzero")
+    assert tiny_run.results(folder.path) == tiny_run.results(finished.path)
+    told = accumulator.EventAccumulator(str(runs / ".tracking" / "tensorboard" / folder.path.name))
+    told.Reload()
+    points = sum(len(told.Scalars(tag)) for tag in told.Tags()["scalars"])
+    assert points == sum(len(known.values) for known in RunProgress(finished.path).refresh())

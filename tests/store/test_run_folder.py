@@ -24,13 +24,25 @@ with RunFolder(Path(sys.argv[1])).locked():
     print("held", flush=True)
     time.sleep(60)
 """
-MANIFEST: dict[str, Any] = {
+IDENTITY: dict[str, Any] = {
     "method": "rzero",
     "seed": 0,
     "config_hash": "c",
     "base_model_hash": "m",
     "data_hashes": {"task": "d"},
     "plugin_hash": None,
+}
+MANIFEST: dict[str, Any] = {
+    **IDENTITY,
+    "schema": 2,
+    "profile": "ladder",
+    "suite": "ladder",
+    "config": {},
+    "base_model": "b",
+    "prompt_hash": {},
+    "engine": {"name": "torch"},
+    "harness": "1",
+    "versions": {},
 }
 
 
@@ -72,7 +84,7 @@ def test_corrupt_status_is_one_line(folder: RunFolder, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", sorted(MANIFEST))
+@pytest.mark.parametrize("key", sorted(IDENTITY))
 def test_a_folder_belongs_to_one_run(folder: RunFolder, key: str) -> None:
     folder.open(MANIFEST)
     folder.open(MANIFEST)
@@ -85,6 +97,20 @@ def test_a_manifest_that_is_no_record_is_refused(folder: RunFolder) -> None:
     write_json(folder.manifest_path, [1])
     with pytest.raises(HarnessError, match="made with another"):
         folder.open(MANIFEST)
+
+
+def test_a_folder_of_a_later_version_is_not_touched(folder: RunFolder) -> None:
+    write_json(folder.manifest_path, {**MANIFEST, "schema": 3})
+    with pytest.raises(HarnessError, match=r"manifest\.json: schema version 3 is not supported"):
+        folder.open(MANIFEST)
+
+
+def test_evaluations_are_found_by_iteration(folder: RunFolder) -> None:
+    for name in ("100.parquet", "02.parquet", "00.parquet", "x.parquet", "3.parquet", "01.txt"):
+        (folder.path / "eval").mkdir(exist_ok=True)
+        (folder.path / "eval" / name).write_bytes(b"")
+    assert list(folder.evaluations()) == [0, 2, 100]
+    assert folder.evaluations()[100] == folder.evaluation(100)
 
 
 def test_lock_is_exclusive_and_freed_by_a_kill(folder: RunFolder) -> None:
