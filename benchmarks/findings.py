@@ -31,11 +31,15 @@ ByMethod = dict[str, list[float]]
 
 
 def finals(runs: pd.DataFrame, metric: str) -> ByMethod:
-    """Each method's values at its runs' last iteration; compute is the sum of all iterations."""
+    """Each method's values at its runs' last iteration; compute is the sum of all iterations.
+
+    A run that has no value there has none: an earlier one would be another quantity.
+    """
+    last = runs.groupby(["method", "seed"])["iteration"].transform("max")
     part = runs[(runs["metric"] == metric) & (runs["iteration"] > 0) & runs["value"].notna()]
-    part = part.sort_values("iteration")
-    per_run = part.groupby(["method", "seed"], sort=True)["value"]
-    value = per_run.sum() if metric.startswith("compute/") else per_run.last()
+    if not metric.startswith("compute/"):
+        part = part[part["iteration"] == last[part.index]]
+    value = part.groupby(["method", "seed"], sort=True)["value"].sum()
     return {str(m): rows.tolist() for m, rows in value.groupby("method")}
 
 
@@ -66,7 +70,10 @@ def separations(runs: pd.DataFrame, pairs: list[tuple[str, str]]) -> str:
 
 
 def everything(runs: pd.DataFrame) -> str:
-    """One row for each method: means at the end, and compute relative to the baseline."""
+    """One row for each method: means at the end, and compute relative to the baseline.
+
+    In brackets the number of runs that have a value, where others have none.
+    """
     head = ["entry", "runs", *METRICS.values()]
     head[-1] = "compute, of the baseline's"
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -75,14 +82,16 @@ def everything(runs: pd.DataFrame) -> str:
     compute = per_metric["compute/flops"]
     unit = sum(compute[BASELINE]) / len(compute[BASELINE])
     for name in sorted(names, key=lambda m: (m != BASELINE, m)):
-        cells = [f"`{name}`", str(runs[runs["method"] == name]["seed"].nunique())]
+        n = runs[runs["method"] == name]["seed"].nunique()
+        cells = [f"`{name}`", str(n)]
         for metric in METRICS:
             values = per_metric[metric].get(name, [])
+            few = f" ({len(values)})" if len(values) < n else ""
             mean = sum(values) / len(values) if values else None
             if mean is not None and metric.startswith("compute/"):
                 mean /= unit
             digits = 3 if metric.startswith("solver/") else 2
-            cells.append("-" if mean is None else f"{mean:.{digits}f}")
+            cells.append("-" if mean is None else f"{mean:.{digits}f}{few}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -36,6 +36,14 @@ def test_the_last_iteration_counts_and_compute_adds_up() -> None:
     assert finals(runs(), FLOPS)["far"] == [400.0] * 3
 
 
+def test_a_run_without_a_value_at_its_end_has_none() -> None:
+    table = runs()
+    gone = (table["method"] == "far") & (table["seed"] == 1) & (table["iteration"] == 2)
+    table.loc[gone & (table["metric"] == SAMPLED), "value"] = float("nan")
+    assert finals(table, SAMPLED)["far"] == [0.60, 0.62]
+    assert "| `far` | 3 | 0.610 (2) |" in tables(table)
+
+
 def test_what_separates() -> None:
     """Welch of equal spreads .01 and 3 runs each: half width t(4) * .01 * sqrt(2/3) = .0227."""
     found = compared(finals(runs(), SAMPLED), [("far", "rzero"), ("near", "rzero")])

@@ -51,9 +51,12 @@ def number(rows: Rows, metric: str, moment: str, column: str) -> float:
 
 
 def mean(rows: Rows, metric: str, moment: str, digits: int) -> str:
-    """A mean, or '-'."""
-    value = number(rows, metric, moment, "mean")
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+    """A mean, or '-'; followed by the number of runs, as in ``0.41 (2)``, if others have none."""
+    value, runs = (number(rows, metric, moment, c) for c in ("mean", "n_seeds"))
+    if math.isnan(value):
+        return "-"
+    of = max(number(rows, *place, "n_seeds") for place in rows)
+    return f"{value:.{digits}f}" + (f" ({runs:.0f})" if runs < of else "")
 
 
 def interval(rows: Rows, metric: str, between: str) -> str:

@@ -86,9 +86,22 @@ def markdown(board: pd.DataFrame, missing: Sequence[Gap] = ()) -> str:
     """
     parts = [_table(part) for part in cells.by_group(board)]
     if missing:
-        lines = [f"- {escaped(gap.method)}, seed {gap.seed}: {_text(gap.why)}" for gap in missing]
-        parts.append("Incomplete or missing, and never averaged:\n\n" + "\n".join(lines))
+        parts.append("Incomplete or missing, and never averaged:\n\n" + "\n".join(_gaps(missing)))
     return "\n\n".join(parts) + "\n"
+
+
+def _gaps(missing: Sequence[Gap]) -> list[str]:
+    """A line for each reason and set of seeds, with all methods that it holds for."""
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for gap in missing:
+        seeds.setdefault((gap.why, gap.method), []).append(str(gap.seed))
+    methods: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (why, method), those in seeds.items():
+        methods.setdefault((why, tuple(those)), []).append(escaped(method))
+    return [
+        f"- {', '.join(named)}, seed{'s' * (len(those) > 1)} {', '.join(those)}: {_text(why)}"
+        for (why, those), named in methods.items()
+    ]
 
 
 def _table(part: pd.DataFrame) -> str:

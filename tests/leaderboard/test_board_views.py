@@ -115,6 +115,20 @@ class TestMarkdown:
         assert r"- `far`, seed 3: incomplete, \<b\>2 of 5\<\/b\>" in text
         assert "seed 3" not in markdown(board)
 
+    def test_methods_with_the_same_gap_share_a_line(self, board: pd.DataFrame) -> None:
+        gaps = [Missing("ladder", m, s, "no such run") for m in ("near", "far") for s in (3, 4)]
+        text = markdown(board, [*gaps, Missing("ladder", "near", 5, "no such run")])
+        assert "- `far`, seeds 3, 4: no such run\n" in text
+        assert "- `near`, seeds 3, 4, 5: no such run\n" in text
+        assert "- `near`, `far`, seeds 3, 4: no such run\n" in markdown(board, gaps)
+
+    def test_a_mean_of_fewer_runs_says_how_many(self, board: pd.DataFrame) -> None:
+        thin = board.copy()
+        cell = (thin["method"] == "far") & (thin["metric"] == "proposer/well_posed")
+        thin.loc[cell & (thin["iteration"] == "final"), "n_seeds"] = 2
+        assert "| 0.50 (2) |" in markdown(thin)
+        assert "(2)" not in markdown(board)
+
     @pytest.mark.parametrize(
         "name",
         [
