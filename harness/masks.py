@@ -61,14 +61,16 @@ def hash_torch(key: int, row: Tensor, token: Tensor) -> Tensor:
     return cast(Tensor, _mix(_fold(key, row) ^ _mix((token + _GOLDEN) & _LOW32)))
 
 
-def uniforms(keys: npt.NDArray[np.uint64], position: int) -> npt.NDArray[np.float64]:
-    """One uniform in [0, 1) for each row key [b] at a token position; 53 bits, order-free."""
+def uniforms(
+    keys: npt.NDArray[np.uint64], position: int | npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """One uniform in [0, 1) for each row key at its token position; 53 bits, order-free."""
     # The 64-bit key is split in two 32-bit words that never meet in one product.
     low = (keys & np.uint64(_LOW32)).astype(np.int64)
     high = (keys >> np.uint64(32)).astype(np.int64)
     h = _mix(_mix((low + _GOLDEN) & _LOW32) ^ high)
-    lanes = _mix(np.array([2 * position, 2 * position + 1], dtype=np.int64) & _LOW32)
-    first, second = _mix(h ^ lanes[0]), _mix(h ^ lanes[1])
+    lane = 2 * np.atleast_1d(np.asarray(position, dtype=np.int64))
+    first, second = (_mix(h ^ _mix((lane + i) & _LOW32)) for i in (0, 1))
     return np.asarray((first << 21) + (second >> 11), dtype=np.float64) / 2.0**53
 
 

@@ -21,7 +21,9 @@ from transformers.utils import logging as transformers_logging
 
 from harness.engines.base import LogitsRule, replay_of
 from harness.errors import HarnessError, RunFailedError
+from harness.kernels import Keep, linear_logprob
 from harness.masks import VocabMask
+from harness.packing import order, response_hidden
 from harness.support import Support
 
 _CHUNK_ELEMENTS = 2**23
@@ -52,10 +54,11 @@ class TokenBatch:
     def __len__(self) -> int:
         return len(self.prompt_ids)
 
-    def by_length(self, index: Tensor) -> Tensor:
-        """The rows ``index`` (long [m]), shortest sequence first: neighbours pad each other."""
-        prompts = torch.as_tensor([len(self.prompt_ids[int(i)]) for i in index])
-        return index[(prompts + self.response_mask[index].sum(dim=1)).argsort(stable=True)]
+    def arranged(self, index: Tensor) -> Tensor:
+        """The rows ``index`` (long [m]); neighbours share a prompt or pad each other little."""
+        lengths = self.response_mask.sum(dim=1).tolist()
+        rows = index.tolist()
+        return index[order([self.prompt_ids[i] for i in rows], [lengths[i] for i in rows])]
 
     def rows(self, index: Tensor) -> TokenBatch:
         """The rows ``index`` (long [m]), cut to their own longest response."""
@@ -194,7 +197,10 @@ class Policy:
             replay: apply the rule itself, however it is replayed.
         """
         device = self.model.device
-        hidden = self._response_hidden(batch)
+        lengths = batch.response_mask.sum(dim=1).tolist()
+        responses = [r[:n] for r, n in zip(batch.response_ids.tolist(), lengths, strict=True)]
+        pad = self.tokenizer.pad_token_id or 0
+        hidden = response_hidden(self.model, batch.prompt_ids, responses, pad)
         valid = batch.response_mask.to(device)
         targets = batch.response_ids.to(device)[valid]
         row_of_token = torch.arange(len(batch), device=device)[:, None].expand_as(valid)[valid]
@@ -202,25 +208,39 @@ class Policy:
         mask = batch.mask
         if full_support or (mask is not None and not mask.in_logprobs):
             mask = None
-        support: Tensor | None = None
-        weight, bias = head.weight, getattr(head, "bias", None)
-        alone = batch.logits_rule is None and extra is None and candidates is None
-        if mask is not None and mask.shared and alone:
-            keep = mask.keep(torch.zeros(1, dtype=torch.long, device=device), weight.shape[0])[0]
-            kept = keep.nonzero()[:, 0]
-            weight, bias = weight[kept], bias[kept] if bias is not None else None
-            place = torch.searchsorted(kept, targets).clamp(max=len(kept) - 1)
-            _assert_kept(kept[place] == targets)
-            targets = place
-        elif mask is not None:
-            assert batch.mask_rows is not None
-            support = mask.keep(batch.mask_rows.to(device), weight.shape[0])
-            _assert_kept(support[row_of_token, targets])
         rule = batch.logits_rule
         if full_support or not (replay or replay_of(rule) == "current"):
             rule = None
         stored = batch.support.flat() if batch.support and not full_support else None
         asked = None if candidates is None else candidates.to(device)[valid]
+        only_masked = rule is None and stored is None and extra is None and asked is None
+        weight, bias = head.weight, getattr(head, "bias", None)
+        kept: Tensor | None = None
+        support: Tensor | None = None
+        if mask is not None and mask.shared and only_masked and batch.logits_rule is None:
+            keep = mask.keep(torch.zeros(1, dtype=torch.long, device=device), weight.shape[0])[0]
+            _assert_kept(keep[targets])
+            kept = keep.nonzero()[:, 0]
+        elif mask is not None:
+            assert batch.mask_rows is not None
+            support = mask.keep(batch.mask_rows.to(device), weight.shape[0])
+            _assert_kept(support[row_of_token, targets])
+        if only_masked and len(targets) * weight.shape[0] > _CHUNK_ELEMENTS:
+            of_rows: Callable[[int, int, Tensor], Tensor] | None = None
+            if (table := support) is not None:
+                of_rows = lambda first, last, ids: table[row_of_token[first:last]][:, ids]  # noqa: E731
+            found = linear_logprob(
+                hidden,
+                weight,
+                targets,
+                bias=bias,
+                keep=Keep(kept, of_rows),
+                temperature=batch.temperature,
+            )
+            return _placed([column.float() for column in found], valid, candidates)
+        if kept is not None:
+            weight, bias = weight[kept], bias[kept] if bias is not None else None
+            targets = torch.searchsorted(kept, targets)
 
         def chunk(hidden_nd: Tensor, weight_vd: Tensor, index: Tensor) -> tuple[Tensor, ...]:
             logits = torch.nn.functional.linear(hidden_nd, weight_vd, bias).float()
@@ -246,31 +266,7 @@ class Policy:
             else:
                 parts.append(chunk(hidden[index], weight, index))
         columns = [torch.cat(column) for column in zip(*parts, strict=True)]
-        blank = torch.zeros(valid.shape, dtype=torch.float32, device=device)
-        named = None
-        if candidates is not None:
-            named = blank.new_full(candidates.shape, -torch.inf)
-            named = named.masked_scatter(valid[:, :, None], columns[2])
-        return Scores(
-            blank.masked_scatter(valid, columns[0]), blank.masked_scatter(valid, columns[1]), named
-        )
-
-    def _response_hidden(self, batch: TokenBatch) -> Tensor:
-        """Hidden states [N, d] that predict the N valid response tokens, row by row."""
-        device = self.model.device
-        lengths = batch.response_mask.sum(dim=1).tolist()
-        pad = self.tokenizer.pad_token_id or 0
-        width = max(len(p) + n for p, n in zip(batch.prompt_ids, lengths, strict=True)) - 1
-        ids = torch.full((len(batch), width), pad, dtype=torch.long)
-        predicts = torch.zeros(len(batch), width, dtype=torch.bool)
-        for i, (prompt, n) in enumerate(zip(batch.prompt_ids, lengths, strict=True)):
-            row = torch.cat([torch.as_tensor(prompt), batch.response_ids[i, :n].cpu()])[:-1]
-            ids[i, : len(row)] = row
-            predicts[i, len(prompt) - 1 : len(prompt) - 1 + n] = True
-        # Padding is on the right, so causal attention never sees it and needs no mask.
-        output = self.model.base_model(input_ids=ids.to(device), use_cache=False)
-        hidden: Tensor = output.last_hidden_state[predicts.to(device)]
-        return hidden
+        return _placed(columns, valid, candidates)
 
     def _replay(
         self, rule: LogitsRule, logits: Tensor, batch: TokenBatch, valid: Tensor, index: Tensor
@@ -285,6 +281,18 @@ class Policy:
             keys = [batch.row_keys[i] for i in row.tolist()]
             result = result.index_copy(0, here, rule(logits[here], prefix, keys))
         return result
+
+
+def _placed(columns: Sequence[Tensor], valid: Tensor, candidates: Tensor | None) -> Scores:
+    """Values of the N response tokens at their places ``valid`` (bool [m, T])."""
+    blank = torch.zeros(valid.shape, dtype=torch.float32, device=valid.device)
+    named = None
+    if candidates is not None:
+        named = blank.new_full(candidates.shape, -torch.inf)
+        named = named.masked_scatter(valid[:, :, None], columns[2])
+    return Scores(
+        blank.masked_scatter(valid, columns[0]), blank.masked_scatter(valid, columns[1]), named
+    )
 
 
 def _assert_kept(kept: Tensor) -> None:

@@ -36,6 +36,9 @@ RATIO_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 GAP_ALARM = {torch.float32: 1e-2, torch.bfloat16: 0.2}
 """Mean |engine - trainer| log-prob gap above which an alarm is logged."""
 
+SCAN = 4
+"""Micro-batches that are read at once where no gradient is kept."""
+
 
 class DivergedError(RunFailedError):
     """Too many consecutive updates were not finite."""
@@ -155,8 +158,8 @@ class GrpoTrainer:
         logp = torch.zeros(tokens.response_mask.shape)
         entropy = torch.zeros_like(logp)
         with torch.no_grad():
-            order = tokens.by_length(torch.arange(len(tokens)))
-            for rows in torch.split(order, self.stage.micro_rows):
+            order = tokens.arranged(torch.arange(len(tokens)))
+            for rows in torch.split(order, SCAN * self.stage.micro_rows):
                 part = tokens.rows(rows)
                 scores = policy.score(part, full_support=full_support, extra=extra)
                 width = part.response_mask.shape[1]
@@ -220,7 +223,7 @@ class GrpoTrainer:
         """One optimiser update, skipped if it isn't finite."""
         self.optimizer.zero_grad(set_to_none=True)
         finite, weight, lost = True, 0.0, 0.0
-        micro = torch.split(batch.tokens.by_length(rows), self.stage.micro_rows)
+        micro = torch.split(batch.tokens.arranged(rows), self.stage.micro_rows)
         per_microbatch = self.stage.loss_mean == "microbatch"
         for i, part in enumerate(micro):
             x = replace(self._inputs(part, batch, *inputs), minibatch=rows, place=(*place, i))

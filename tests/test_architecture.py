@@ -21,6 +21,8 @@ ORDER = (
     "config",
     "engines",
     "support",
+    "kernels",
+    "packing",
     "policy",
     "grading",
     "data",

@@ -186,10 +186,6 @@ def test_rows_and_lengths(tiny_policy: Policy) -> None:
             assert len(part) == len(index)
             found = tiny_policy.logprobs(part)[0]
             assert torch.allclose(found, whole[index, : found.shape[1]], atol=1e-5)
-    order = batch.by_length(torch.tensor([4, 1, 9, 0]))
-    assert sorted(order.tolist()) == [0, 1, 4, 9]
-    lengths = [len(batch.prompt_ids[i]) + int(batch.response_mask[i].sum()) for i in order]
-    assert lengths == sorted(lengths)
 
 
 class TestFolders:
