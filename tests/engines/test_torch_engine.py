@@ -168,7 +168,7 @@ class TestRowsAreIndependent:
         prompts, keys = ladder_prompts(base_policy, 8), keys64(9, "rows", n=8)
         found = []
         for share in (0.0, 0.65, 1.1):  # never, as shipped, at every step
-            monkeypatch.setattr("harness.engines.torch_engine._COMPACT_BELOW", share)
+            monkeypatch.setattr("harness.engines.torch_engine._COMPACT_BELOW", {"small": share})
             out = engine(base_policy).generate(prompts, SamplingParams(60), row_keys=keys)
             found.append(rows(out))
         assert found[0] == found[1] == found[2]
