@@ -28,7 +28,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from harness import rng
 
@@ -70,17 +72,16 @@ def prequential(texts: Sequence[str], seed: int) -> Prequential | None:
         return None
     distinct = _distinct(texts)
     order = rng.stream(seed, "diversity", "prequential").permutation(len(distinct))
-    coded = [_symbols(distinct[i]) for i in order]
-    folds = min(FOLDS, len(coded))
+    coded = _Corpus([_symbols(distinct[i]) for i in order])
+    folds = min(FOLDS, len(distinct))
     before, after = [], []
     for fold in range(folds):
-        fresh = [row for i, row in enumerate(coded) if i % folds == fold]
-        seen = [row for i, row in enumerate(coded) if i % folds != fold]
-        bits, learned = _code([*seen, *fresh], len(seen))
-        after.append(bits[~learned].mean())
-        before.append(bits[learned].mean() if seen else after[-1])
+        learned = np.arange(len(distinct)) % folds != fold
+        bits, known = _code(coded, learned)
+        after.append(bits[~known].mean())
+        before.append(bits[known].mean() if known.any() else after[-1])
     code, final = float(np.mean(before)), float(np.mean(after))
-    size = sum(map(len, coded))
+    size = len(coded.text)
     everything = sum(len(_symbols(text)) for text in texts)
     return Prequential(code * size / everything, (code - final) * size / len(texts))
 
@@ -99,56 +100,107 @@ def _symbols(text: str) -> NDArray[np.int64]:
     return np.append(np.frombuffer(data, dtype=np.uint8).astype(np.int64), _END)
 
 
+class _Corpus:
+    """The symbols of some texts, one after another, and which of them are alike.
+
+    Attributes:
+        text: each symbol's text [symbols], from 0 on.
+        groups: for k = 0..5, symbols with the same k symbols before them in their text, and those
+            that are the same themselves, too.
+    """
+
+    def __init__(self, texts: Sequence[NDArray[np.int64]]) -> None:
+        lengths = np.array([len(t) for t in texts])
+        symbol = np.concatenate(texts)
+        self.text = np.repeat(np.arange(len(texts)), lengths)
+        position = np.arange(len(symbol)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        self.groups: list[tuple[_Groups, _Groups]] = []
+        context = np.zeros(len(symbol), dtype=np.int64)
+        for k in range(ORDER + 1):
+            if k:
+                # One id more stands for 'before the text': contexts don't reach into another.
+                past = np.where(position >= k, np.roll(symbol, k), _SYMBOLS)
+                context = _ids(context * (_SYMBOLS + 1) + past)
+            pair = _ids(context * (_SYMBOLS + 1) + symbol)
+            self.groups.append((_Groups(context, self.text), _Groups(pair, self.text)))
+
+
 def _code(
-    texts: Sequence[NDArray[np.int64]], n_learned: int
+    corpus: _Corpus, learned_texts: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Bits of every symbol given the texts before its own, of which the first `n_learned` count.
+    """Bits of every symbol given the learned texts before its own, or all where it isn't learned.
 
     Witten-Bell: p_k = (count of symbol + distinct * p_{k-1}) / (count of context + distinct).
+
+    Args:
+        learned_texts: which texts are learned, in the order of the corpus [texts].
 
     Returns:
         Bits [symbols], and whether each symbol's text is one of those learned [symbols].
     """
-    lengths = np.array([len(t) for t in texts])
-    symbol = np.concatenate(texts)
-    text = np.repeat(np.arange(len(texts)), lengths)
-    position = np.arange(len(symbol)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    learned = text < n_learned
-    p = np.full(len(symbol), 1.0 / _SYMBOLS)
-    context = np.zeros(len(symbol), dtype=np.int64)
-    for k in range(ORDER + 1):
-        if k:
-            # One id more stands for 'before the text': contexts don't reach into another text.
-            past = np.where(position >= k, np.roll(symbol, k), _SYMBOLS)
-            context = np.unique(context * (_SYMBOLS + 1) + past, return_inverse=True)[1]
-        pair = np.unique(context * (_SYMBOLS + 1) + symbol, return_inverse=True)[1]
-        seen, first = _earlier(pair, text, learned)
-        total, _ = _earlier(context, text, learned)
-        kinds, _ = _earlier(context, text, learned & first)
+    learned = learned_texts[corpus.text]
+    p = np.full(len(learned), 1.0 / _SYMBOLS)
+    for contexts, pairs in corpus.groups:
+        seen, first = pairs.earlier(learned, learned)
+        total, _ = contexts.earlier(learned, learned)
+        kinds, _ = contexts.earlier(learned, first)
         known = total > 0
         p[known] = (seen[known] + kinds[known] * p[known]) / (total[known] + kinds[known])
     return -np.log2(p), learned
 
 
-def _earlier(
-    group: NDArray[np.int64], text: NDArray[np.int64], counts: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """How many counting members of its group each has in earlier texts; who is its group's first.
+def _ids(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Equal values as equal numbers from 0 on, by hashing: time in proportion to their number."""
+    ids: NDArray[np.int64] = pd.factorize(values)[0]
+    return ids
 
-    All arrays are [symbols], sorted by text.
+
+class _Groups:
+    """Symbols in groups, and what stands before each in its group.
+
+    Args:
+        ids: each symbol's group [symbols], from 0 on.
+        text: each symbol's text [symbols], ascending.
     """
-    order = np.argsort(group, kind="stable")
-    changes = np.diff(group[order], prepend=-1) != 0
-    runs = changes | (np.diff(text[order], prepend=-1) != 0)
-    weights = counts[order].astype(np.int64)
-    before = np.cumsum(weights) - weights
 
-    def at_start(of: NDArray[np.bool_]) -> NDArray[np.int64]:
-        starts = np.flatnonzero(of)
-        return np.repeat(before[starts], np.diff(starts, append=len(of)))
+    def __init__(self, ids: NDArray[np.int64], text: NDArray[np.int64]) -> None:
+        places = np.arange(len(ids), dtype=np.int32)
+        # A stable sort of small numbers by counting: the places in a sparse matrix' columns.
+        by_group = sparse.csc_array((places, (places, ids)), shape=(len(ids), int(ids.max()) + 1))
+        self._order = by_group.data.astype(np.int64)
+        self._group_start = by_group.indptr[:-1].astype(np.int64)
+        self._group_size = np.diff(by_group.indptr)
+        changes = np.diff(text[self._order], prepend=-1) != 0
+        changes[self._group_start] = True
+        self._run_start = np.flatnonzero(changes)  # a text's symbols in a group
+        self._run_size = np.diff(self._run_start, append=len(ids))
 
-    number = np.empty_like(weights)
-    number[order] = at_start(runs) - at_start(changes)
-    first = np.empty(len(order), dtype=bool)
-    first[order] = changes
-    return number, first
+    def earlier(
+        self, learned: NDArray[np.bool_], counts: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """How many members of its group that count each symbol finds learned.
+
+        Args:
+            learned: symbols of learned texts [symbols]; they find what earlier texts left, the
+                others find everything.
+            counts: which symbols count [symbols]; learned ones.
+
+        Returns:
+            The number [symbols], and whether each is its group's first that counts [symbols].
+        """
+        counting = counts[self._order]
+        upto: NDArray[np.int64] = np.cumsum(counting)
+        before = upto - counting
+        start = before[self._group_start]
+        end = np.append(start[1:], upto[-1:])
+        in_group = np.repeat(start, self._group_size)
+        found = np.where(
+            learned[self._order],
+            np.repeat(before[self._run_start], self._run_size),
+            np.repeat(end, self._group_size),
+        )
+        number = np.empty(len(found), dtype=np.int32)  # half the memory to write at random
+        number[self._order] = found - in_group
+        first = np.empty_like(counts)
+        first[self._order] = counting & (before == in_group)
+        return number, first

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.diversity.epiplexity import ORDER, Prequential, _code, _symbols, prequential
+from harness.diversity.epiplexity import ORDER, Prequential, _code, _Corpus, _symbols, prequential
 
 TEXTS = st.lists(st.text(max_size=40), min_size=1, max_size=12)
 
@@ -47,7 +47,7 @@ def by_hand(texts: list[str], n_learned: int) -> list[float]:
 @given(st.lists(st.text("ab c", max_size=12), min_size=1, max_size=8), st.data())
 def test_code_is_that_of_the_learner_by_hand(texts: list[str], data: st.DataObject) -> None:
     n = data.draw(st.integers(0, len(texts)))
-    bits, learned = _code([_symbols(t) for t in texts], n)
+    bits, learned = _code(_Corpus([_symbols(t) for t in texts]), np.arange(len(texts)) < n)
     np.testing.assert_allclose(bits, by_hand(texts, n), rtol=1e-9)
     assert learned.sum() == sum(len(_symbols(t)) for t in texts[:n])
 

@@ -10,6 +10,7 @@ from vendi_score import vendi
 
 from harness.diversity.semantic import (
     RIDGE,
+    CumulativeVendi,
     cumulative_vendi,
     log_det_volume,
     novelty_rate,
@@ -57,6 +58,36 @@ def test_cumulative_vendi_tells_a_moving_proposer_from_a_standing_one() -> None:
     assert cumulative_vendi([e[:2]]) == pytest.approx(vendi_score(e[:2]))
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 10**6), st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(2, 9)
+)
+def test_the_growing_union_scores_as_the_package_scores_the_whole(
+    seed: int, sizes: list[int], d: int
+) -> None:
+    x = rows(seed, sum(sizes), d)
+    union, end = CumulativeVendi(), 0
+    for size in sizes:
+        end += size
+        score = union.add(x[end - size : end])
+        assert score == pytest.approx(vendi.score_dual(x[:end]), rel=1e-8)
+
+
+def test_an_empty_addition_is_refused() -> None:
+    with pytest.raises(HarnessError, match="no text was added"):
+        CumulativeVendi().add(np.empty((0, 4)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 30), st.integers(1, 9))
+def test_novelty_does_not_depend_on_how_many_rows_are_held(seed: int, n: int, held: int) -> None:
+    now, earlier = rows(seed, n, 5), [rows(seed + 1, 4, 5), rows(seed + 2, 3, 5)]
+    at_once = novelty_rate(now, earlier)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.diversity.semantic._ROWS", held)
+        assert novelty_rate(now, earlier) == at_once
+
+
 def test_novelty_by_hand() -> None:
     def at(cosine: float) -> list[float]:
         return [cosine, float(np.sqrt(1 - cosine**2)), 0.0]
@@ -78,6 +109,17 @@ def test_log_det_by_hand() -> None:
     pair = np.array([[1.0, 0], [0.6, 0.8]])
     expected = (np.log((1.6 + e) / (1 + e)) + np.log((0.4 + e) / (1 + e))) / 2
     assert log_det_volume(pair) == pytest.approx(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 12))
+def test_log_det_is_that_of_the_definition(seed: int, n: int, d: int) -> None:
+    """From all n eigenvalues of the n x n matrix, whichever of the two is smaller."""
+    x = rows(seed, n, d)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    values = np.clip(np.linalg.eigvalsh(unit @ unit.T), 0, None)
+    expected = np.log((values + RIDGE) / (1 + RIDGE)).mean()
+    assert log_det_volume(x) == pytest.approx(expected, rel=1e-8, abs=1e-10)
 
 
 @settings(max_examples=30, deadline=None)
