@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import accumulate
 
 from harness.grading import structure, symbolic
 from harness.grading.extract import MAX_ANSWER_CHARS
@@ -37,6 +38,11 @@ _POINT = re.compile(r"-?[0-9]{1,60}\.[0-9]{1,60}")
 
 #: Words that are no product of letters although they are short.
 _SHORT = frozenset({"yes", "no", "odd"})
+
+
+#: Brackets open at once in what is still read: math-verify's grammar takes exponential time in
+#: them, seconds for 15 pairs of braces. No answer of MATH has more than 3.
+MAX_DEPTH = 16
 
 
 @dataclass(frozen=True)
@@ -193,10 +199,19 @@ def _decide_comma(left: str, right: str) -> bool | None:
 
 
 def _hopeless(text: str) -> bool:
-    """Nothing a parser could find a value in: too long, or ASCII without letter, digit or brace."""
-    if len(text) > MAX_ANSWER_CHARS:
+    """Nothing a parser could find a value in.
+
+    Too long, nested too deeply, or ASCII without letter, digit or brace.
+    """
+    if len(text) > MAX_ANSWER_CHARS or _depth(text) > MAX_DEPTH:
         return True
     return text.isascii() and not any(c.isalnum() or c in "{}" for c in text)
+
+
+def _depth(text: str) -> int:
+    """How many brackets are open at once; what closes is taken off, whatever its kind."""
+    steps = (1 if c in "({[" else -1 for c in text if c in "(){}[]")
+    return max(accumulate(steps), default=0)
 
 
 # -- below: inside a worker process only ---------------------------------------------------------

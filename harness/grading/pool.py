@@ -125,7 +125,9 @@ class Grader:
         """Verdicts on predictions against gold answers, in order.
 
         Both hold answers as ``extract_answer`` returns them; a prediction of None or of white
-        space is ``no_answer``. ``timeout`` means that nothing was decided within the limits.
+        space is ``no_answer``. ``timeout`` means that nothing was decided within the limits. After
+        one, each side is read alone, and one that misses the deadline there too is not compared
+        with any other answer: a hostile one costs two deadlines, not one for each gold.
         Numbers (also inside lists) count as equal within ``max(rel_tol * larger magnitude,
         abs_tol)``. Raises ValueError on different lengths, HarnessError on a negative tolerance or
         if no worker can be started.
@@ -171,7 +173,7 @@ class Grader:
         Asked before comparing every pair of a set, so that a hostile answer costs one deadline
         and not one for each neighbour.
         """
-        jobs: list[_Job] = [("probe", a, "", 0.0, 0.0) for a in answers]
+        jobs = [_probe(a) for a in answers]
         fits = [len(a) <= MAX_ANSWER_CHARS for a in answers]
         replies = self._decide([job for job, ok in zip(jobs, fits, strict=True) if ok])
         return [ok and replies[job] == "yes" for job, ok in zip(jobs, fits, strict=True)]
@@ -213,10 +215,27 @@ class Grader:
             if len(self._cache) > CACHE_SIZE:
                 self._cache.popitem(last=False)
 
+        def undecided(job: _Job) -> None:
+            """A time-out; which side is to blame is asked next, once for each answer."""
+            nonlocal unfinished
+            settle(job, "timeout")
+            for probe in _probes(job):
+                if probe not in self._cache and probe not in todo:
+                    todo.appendleft(probe)
+                    unfinished += 1
+
+        def send_next(worker: _Worker) -> None:
+            while todo:
+                job = todo.popleft()
+                if not any(self._cache.get(probe) == "timeout" for probe in _probes(job)):
+                    return self._send(worker, job)
+                settle(job, "timeout")
+            return None
+
         def lost(worker: _Worker, job: _Job) -> None:
             """Memory ran out or the worker died. Earlier jobs may be to blame: once more, fresh."""
             if worker.jobs_done == 0 or job in retried:
-                settle(job, "timeout")
+                undecided(job)
             else:
                 retried.add(job)
                 todo.appendleft(job)
@@ -226,8 +245,8 @@ class Grader:
             while len(self._workers) < min(self._n_workers, unfinished):
                 self._workers.append(self._start())
             for worker in self._workers:
-                if worker.ready and worker.job is None and todo:
-                    self._send(worker, todo.popleft())
+                if worker.ready and worker.job is None:
+                    send_next(worker)
             for worker in self._wait():
                 job = worker.job
                 line = _read_line(worker)
@@ -254,7 +273,7 @@ class Grader:
             for worker in [w for w in self._workers if w.due and now >= w.due]:
                 if worker.job is None:
                     raise HarnessError(f"grader: a worker did not start within {START_S:.0f} s")
-                settle(worker.job, "timeout")
+                undecided(worker.job)
                 self._replace(worker)
 
     def _start(self) -> _Worker:
@@ -304,6 +323,16 @@ class Grader:
 
 
 _VERDICT = {"yes": Verdict.CORRECT, "no": Verdict.WRONG, "timeout": Verdict.TIMEOUT}
+
+
+def _probes(job: _Job) -> list[_Job]:
+    """The jobs that ask of each side of a comparison alone; none for a job of that kind."""
+    op, first, second, _, _ = job
+    return [] if op == "probe" else [_probe(first), _probe(second)]
+
+
+def _probe(answer: str) -> _Job:
+    return ("probe", answer, "", 0.0, 0.0)
 
 
 def _read_line(worker: _Worker) -> str | None:

@@ -10,9 +10,12 @@ import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.errors import HarnessError
 from harness.grading import Grader, Verdict
+from harness.grading.equivalence import MAX_DEPTH, decide_exactly
 
 TOWER = "10^{10^{10^{10}}}"
 
@@ -82,6 +85,35 @@ def test_a_hung_answer_is_killed_and_its_neighbours_are_unharmed() -> None:
         assert time.monotonic() - start < 1
         pids = pool.worker_pids
     assert all(_gone(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("side", ["gold", "pred"])
+def test_a_hostile_answer_costs_two_deadlines_and_blames_nobody_else(
+    side: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+    start = Grader._start
+    monkeypatch.setattr(Grader, "_start", lambda self: starts.append(1) or start(self))
+    others = ["x+1", "y^2", r"\sqrt{z}", "2x", "x-y", "y+z", "3z"]
+    towers = [TOWER] * len(others)
+    golds, preds = (towers, others) if side == "gold" else (others, towers)
+    with Grader(workers=workers, deadline_s=1.5) as pool:
+        found = pool.grade(gold=golds, pred=preds)
+        assert found == [Verdict.TIMEOUT] * len(others)
+        assert len(starts) <= 1 + 2 * workers + 1  # of seven time-outs, had each been waited for
+        again = pool.grade(gold=["a-b", *others], pred=[TOWER, *others])
+        swapped = pool.grade(gold=["1+x", "yy"], pred=["x+1", "y^2"])
+    assert again == [Verdict.TIMEOUT, *[Verdict.CORRECT] * len(others)]
+    assert swapped == [Verdict.CORRECT, Verdict.CORRECT]
+
+
+@given(st.integers(0, 40), st.sampled_from(["()", "{}", "[]", r"\left( \right)"]))
+def test_what_nests_too_deeply_is_not_read(depth: int, pair: str) -> None:
+    opened, closed = pair.split() if " " in pair else pair
+    text = opened * depth + "x+1" + closed * depth
+    assert decide_exactly(text, text) is True
+    assert (decide_exactly(text, "x y") is False) == (depth > MAX_DEPTH)
 
 
 def test_memory_is_bounded() -> None:
