@@ -28,7 +28,8 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 benchmarks: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest benchmarks --benchmark-only
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest benchmarks --benchmark-only \
+	  --benchmark-timer=time.process_time --benchmark-json=benchmarks/results.json
 
 # torch first and by itself: with it in place nothing pulls another build.
 $(STAMP): pyproject.toml constraints.txt
