@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from sklearn.cluster import AgglomerativeClustering
 
 from benchmarks.memory import peak_mb
-from harness.repetition import bleu_cluster_share
+from harness.repetition import bleu_cluster_share, plain_bleu_distances
 from tasks.ladder.heldout import items
 
 
@@ -23,14 +22,7 @@ def texts(n: int) -> list[str]:
 
 
 def nltk_loop(questions: list[str]) -> list[float]:
-    smooth = SmoothingFunction().method1
-    n = len(questions)
-    distance = np.zeros((n, n))
-    for i, hypothesis in enumerate(questions):
-        for j in range(i + 1, n):
-            words = [questions[j].split()], hypothesis.split()
-            score = sentence_bleu(*words, smoothing_function=smooth)
-            distance[i, j] = distance[j, i] = 1 - score
+    distance = plain_bleu_distances(questions)
     clustering = AgglomerativeClustering(
         n_clusters=None, distance_threshold=0.5, metric="precomputed", linkage="average"
     )

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from sklearn.cluster import AgglomerativeClustering
 
-from harness.repetition import bleu_cluster_share, bleu_clusters, bleu_distances
+from harness.errors import HarnessError
+from harness.kernels import PLAIN
+from harness.repetition import (
+    bleu_cluster_share,
+    bleu_clusters,
+    bleu_distances,
+    plain_bleu_distances,
+)
 
 ADVERSARIAL = [
     "",
@@ -29,17 +37,6 @@ ADVERSARIAL = [
     "tab and newline split the same",
     "café \u00a0 naïve \U0001f600 x",
 ]
-
-
-def reference_distances(texts: list[str]) -> np.ndarray:
-    """The published double loop: for i < j, i is the hypothesis and j the reference."""
-    smooth = SmoothingFunction().method1
-    distances = np.zeros((len(texts), len(texts)))
-    for i, hypothesis in enumerate(texts):
-        for j in range(i + 1, len(texts)):
-            score = sentence_bleu([texts[j].split()], hypothesis.split(), smoothing_function=smooth)
-            distances[i, j] = distances[j, i] = 1 - score
-    return distances
 
 
 def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
@@ -67,7 +64,7 @@ def questions(seed: int, n: int) -> list[str]:
 
 def test_equals_nltk_on_adversarial_texts() -> None:
     np.testing.assert_allclose(
-        bleu_distances(ADVERSARIAL), reference_distances(ADVERSARIAL), rtol=0, atol=1e-12
+        bleu_distances(ADVERSARIAL), plain_bleu_distances(ADVERSARIAL), rtol=0, atol=1e-12
     )
 
 
@@ -75,7 +72,7 @@ def test_equals_nltk_on_adversarial_texts() -> None:
 def test_equals_nltk_on_question_like_texts(seed: int) -> None:
     texts = questions(seed, 40)
     np.testing.assert_allclose(
-        bleu_distances(texts), reference_distances(texts), rtol=0, atol=1e-12
+        bleu_distances(texts), plain_bleu_distances(texts), rtol=0, atol=1e-12
     )
 
 
@@ -83,7 +80,7 @@ def test_equals_nltk_on_question_like_texts(seed: int) -> None:
 @given(st.lists(st.lists(st.sampled_from("abc"), max_size=9).map(" ".join), max_size=7))
 def test_equals_nltk_on_any_texts(texts: list[str]) -> None:
     np.testing.assert_allclose(
-        bleu_distances(texts), reference_distances(texts), rtol=0, atol=1e-12
+        bleu_distances(texts), plain_bleu_distances(texts), rtol=0, atol=1e-12
     )
 
 
@@ -93,7 +90,7 @@ def test_same_partition_as_scikit_learn(seed: int, threshold: float) -> None:
     texts = questions(seed, 90)
     expected = AgglomerativeClustering(
         n_clusters=None, metric="precomputed", linkage="average", distance_threshold=threshold
-    ).fit_predict(reference_distances(texts))
+    ).fit_predict(plain_bleu_distances(texts))
     labels = bleu_clusters(texts, threshold)
     assert same_partition(labels, expected)
     shares = np.bincount(expected)[expected] / len(texts)
@@ -134,3 +131,22 @@ def test_empty_and_single() -> None:
     assert bleu_cluster_share([]).dtype == np.float64
     assert bleu_cluster_share(["x"]).tolist() == [1.0]
     assert bleu_distances([]).shape == (0, 0)
+
+
+def test_the_switch_runs_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = questions(3, 12)
+    calls: list[int] = []
+    monkeypatch.setattr(
+        "nltk.translate.bleu_score.sentence_bleu", lambda *_, **__: calls.append(1) or 0.25
+    )
+    assert bleu_distances(texts)[0, 1] != 0.75
+    assert not calls
+    monkeypatch.setenv(PLAIN, "1")
+    assert bleu_distances(texts)[0, 1] == 0.75
+    assert len(calls) == 12 * 11 // 2
+
+
+def test_without_nltk_the_plain_loop_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nltk.translate.bleu_score", None)
+    with pytest.raises(HarnessError, match="pip install nltk"):
+        plain_bleu_distances(["a b", "c d"])
