@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from harness.engines.decoding import takes_masks
 from harness.kernels import PLAIN
 
 
@@ -95,7 +96,7 @@ def _per_sequence(
     """
     distinct = {tuple(p) for p in prompts}
     most = -(-len(prompts) // len(distinct))
-    if most == 1 or os.environ.get(PLAIN) or not _takes_masks(model):
+    if most == 1 or os.environ.get(PLAIN) or not takes_masks(model):
         return 1
     config = model.config.get_text_config(decoder=True)
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -122,13 +123,6 @@ def _parameters(model: Any) -> int:
         outside = {id(t.weight): t.weight.numel() for t in tables}
         _COUNTED[model] = sum(p.numel() for p in model.parameters()) - sum(outside.values())
     return _COUNTED[model]
-
-
-def _takes_masks(model: Any) -> bool:
-    """Whether the model attends as a mask [B, 1, S, S] says: full attention, by torch's kernels."""
-    config = model.config.get_text_config(decoder=True)
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    return kinds == {"full_attention"} and config._attn_implementation in ("sdpa", "eager")
 
 
 def _sequences(

@@ -1,9 +1,9 @@
 """Token by token: from a prompt's cache to the next logits, with a cache that grows or a fixed one.
 
-`GrowingDecoder` is for CPUs: the cache is as long as what has been written and as wide as the rows
-that still write. `FixedDecoder` compiles the step, into CUDA graphs on a GPU: the cache has its
-full length from the start and a power of two of rows, since every shape is compiled or recorded
-once.
+`GrowingDecoder` is for CPUs, and for models with sliding windows: the cache is as long as what has
+been written and as wide as the rows that still write. `FixedDecoder` compiles the step, into CUDA
+graphs on a GPU: the cache has its full length from the start and a power of two of rows, since
+every shape is compiled or recorded once.
 """
 
 from __future__ import annotations
@@ -46,6 +46,13 @@ def asked_to_compile(compiled: bool | None) -> bool:
             f"install g++, name another in CXX, or unset {COMPILE}"
         )
     return asked
+
+
+def takes_masks(model: Any) -> bool:
+    """Whether the model attends as a mask [B, 1, T, S] says: full attention, by torch's kernels."""
+    config = model.config.get_text_config(decoder=True)
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return kinds == {"full_attention"} and config._attn_implementation in ("sdpa", "eager")
 
 
 class Decoder(Protocol):

@@ -16,7 +16,13 @@ from torch import Tensor
 
 from harness.engines.base import LogitsRule, Rollouts, SamplingParams
 from harness.engines.cache import growing_cache, take_rows
-from harness.engines.decoding import Decoder, FixedDecoder, GrowingDecoder, asked_to_compile
+from harness.engines.decoding import (
+    Decoder,
+    FixedDecoder,
+    GrowingDecoder,
+    asked_to_compile,
+    takes_masks,
+)
 from harness.errors import HarnessError
 from harness.masks import VocabMask, uniforms
 
@@ -239,7 +245,7 @@ class TorchEngine:
         take_rows(cache, rows)
         seen = attention[rows] if padded else None
         lengths = torch.as_tensor([len(p) for p in prompts], device=device)
-        if self.compiled:
+        if self.compiled and takes_masks(self.model):
             return FixedDecoder(self.model, cache, seen, lengths, new_tokens), logits[rows]
         return GrowingDecoder(self.model, cache, seen, lengths), logits[rows]
 

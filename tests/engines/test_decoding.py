@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import tiny
 import torch
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from harness.engines import SamplingParams, decoding
 from harness.engines.decoding import COMPILE
@@ -66,6 +67,34 @@ def test_the_cache_has_few_shapes(tiny_policy: Policy, interpreted: None) -> Non
         shapes.add(tuple(fixed.cache.layers[0].keys.shape))
     assert {s[0] for s in shapes} == {1, 2, 4, 8, 16, 32, 64}
     assert {s[2] for s in shapes} == {64}
+
+
+def test_a_sliding_window_is_kept(tiny_policy: Policy, interpreted: None) -> None:
+    """A mask of full attention would show such a model what it must not see."""
+    config = Gemma3TextConfig(
+        vocab_size=800,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        sliding_window=4,
+        layer_types=["sliding_attention", "full_attention"],
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Gemma3ForCausalLM(config).eval()
+    engine = TorchEngine(model, tiny_policy.tokenizer, compiled=True)
+    engine.stop_ids = [-1]
+    prompts = tiny.make_prompts(4, longest=12)
+    found = engine.generate(prompts, SamplingParams(12), row_keys=keys64(0, "rows", n=4))
+    for row, (prompt, response) in enumerate(zip(prompts, found.response_ids, strict=True)):
+        with torch.no_grad():
+            logits = model(torch.tensor([[*prompt, *response]]), use_cache=False).logits[0]
+        logp = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(1, response[:, None])[:, 0]
+        torch.testing.assert_close(found.logprobs[row], logp, atol=1e-4, rtol=0)
 
 
 @pytest.mark.skipif(decoding.compiler() is None, reason="no C++ compiler: nothing is compiled")
