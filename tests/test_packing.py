@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from harness import packing
 from harness.kernels import PLAIN
@@ -116,20 +116,7 @@ def test_long_responses_are_read_the_plain_way(exact, monkeypatch) -> None:
 
 
 def test_a_model_with_windows_is_read_the_plain_way(monkeypatch) -> None:
-    config = Gemma3TextConfig(
-        vocab_size=90,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        sliding_window=4,
-        layer_types=["sliding_attention", "full_attention"],
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = Gemma3ForCausalLM(config).double().eval()
+    model = tiny.make_sliding_model(seed=0).double()
     rows = [[3] * 40] * 8, [[4, 5, 6]] * 8
     assert reads(monkeypatch, model, *rows) == 8 * 42
     with torch.no_grad():

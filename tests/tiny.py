@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, Qwen3Config, Qwen3ForCausalLM
 
 from harness.config import StageConfig, load_config
 from harness.engines import LogitsRule, SamplingParams
@@ -49,6 +49,25 @@ def make_policy(tokenizer: Any, seed: int = 0, dtype: torch.dtype = torch.float3
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM(config).to(dtype).eval()
     return Policy(model, tokenizer)
+
+
+def make_sliding_model(seed: int) -> Any:
+    """A layer that sees 4 tokens, and one that sees all."""
+    config = Gemma3TextConfig(
+        vocab_size=HEAD,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        sliding_window=4,
+        layer_types=["sliding_attention", "full_attention"],
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Gemma3ForCausalLM(config).eval()
 
 
 def clone(policy: Policy) -> Policy:

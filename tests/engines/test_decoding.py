@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import tiny
 import torch
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from harness.engines import SamplingParams, decoding
 from harness.engines.decoding import COMPILE
@@ -71,21 +70,7 @@ def test_the_cache_has_few_shapes(tiny_policy: Policy, interpreted: None) -> Non
 
 def test_a_sliding_window_is_kept(tiny_policy: Policy, interpreted: None) -> None:
     """A mask of full attention would show such a model what it must not see."""
-    config = Gemma3TextConfig(
-        vocab_size=800,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        sliding_window=4,
-        layer_types=["sliding_attention", "full_attention"],
-        initializer_range=0.3,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = Gemma3ForCausalLM(config).eval()
+    model = tiny.make_sliding_model(seed=0)
     engine = TorchEngine(model, tiny_policy.tokenizer, compiled=True)
     engine.stop_ids = [-1]
     prompts = tiny.make_prompts(4, longest=12)
