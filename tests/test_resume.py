@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tiny_run
+from tqdm import tqdm
 
 from harness.cli import main
 from harness.rng import stream
@@ -29,6 +31,8 @@ def fork(spec: RunSpec, runs: Path) -> int:
     if child == 0:
         code = 99
         try:
+            # A killed child would leave tqdm's semaphore, which forks share, locked for the next.
+            tqdm.set_lock(threading.RLock())
             execute(spec, runs)
             code = 0
         finally:
