@@ -99,11 +99,15 @@ class Policy:
     Args:
         model: the model.
         tokenizer: its tokenizer.
+
+    Attributes:
+        version: counts the updates of the weights, for an engine that holds a copy of them.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.version = 0
         if getattr(model.config.get_text_config(decoder=True), "final_logit_softcapping", None):
             raise HarnessError("policy: models that soft-cap their logits are not supported")
 

@@ -54,7 +54,7 @@ class RunSpec:
     @property
     def digest(self) -> str:
         """Hash of all that may change results but method and seed."""
-        return config_hash(self.config.model_dump(mode="json"))
+        return config_hash(self.config.identity())
 
     def folder(self, runs: Path) -> RunFolder:
         """Where this run lives."""

@@ -262,6 +262,7 @@ class GrpoTrainer:
         self.nonfinite_in_a_row = 0
         if parameters:
             self.optimizer.step()
+            self.policy.version += 1
             self.moved = True
             totals["grad_norm"] += float(norm)
             totals["loss"] += lost / max(weight, 1.0)
@@ -329,6 +330,7 @@ class GrpoTrainer:
         record = json.loads((path / "state.json").read_text(encoding="utf-8"))
         saved = Policy.load(path / "policy", self.policy.model.dtype)
         self.policy.model.load_state_dict(saved.model.state_dict())
+        self.policy.version += 1
         full = self.optimizer.state_dict()
         for name, tensor in load_file(path / "optimizer.safetensors").items():
             index, _, key = name.partition(".")

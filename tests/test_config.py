@@ -169,3 +169,12 @@ def test_hash_is_of_the_resolved_configuration() -> None:
 def test_hash_does_not_move_with_the_code() -> None:
     """A golden value: a change here would part every run folder from the command that made it."""
     assert config_hash({"b": [1, 2.5, None], "a": {"ü": True}}) == "ba314ada4336"
+
+
+def test_a_section_that_came_later_leaves_old_names_alone() -> None:
+    """The published runs' hash; and a section that says something counts."""
+    before = config_hash(load_config("ladder")[0].identity())
+    assert before == "0594d54a8125"
+    for said in ("engine.name=vllm", "training.processes=2", "training.micro_tokens=4096"):
+        config, _ = load_config("ladder", overrides=[said])
+        assert config_hash(config.identity()) != before

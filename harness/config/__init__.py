@@ -4,22 +4,28 @@ from harness.config.profiles import list_profiles, load_config
 from harness.config.schema import (
     CurriculumConfig,
     DiversityConfig,
+    EngineConfig,
     EvaluationConfig,
+    LoraConfig,
     ModelConfig,
     RolesConfig,
     RunConfig,
     StageConfig,
+    TrainingConfig,
     VotesConfig,
 )
 
 __all__ = [
     "CurriculumConfig",
     "DiversityConfig",
+    "EngineConfig",
     "EvaluationConfig",
+    "LoraConfig",
     "ModelConfig",
     "RolesConfig",
     "RunConfig",
     "StageConfig",
+    "TrainingConfig",
     "VotesConfig",
     "list_profiles",
     "load_config",

@@ -5,13 +5,15 @@ Defaults are R-Zero's (arXiv 2508.05004) where it states one; a profile override
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.masks import ProtectedKind
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
+_LATER = ("engine", "training")
+"""Sections that runs of version 0.2 and before don't have."""
 
 
 class Strict(BaseModel):
@@ -140,6 +142,52 @@ class EvaluationConfig(Strict):
     every: int = Field(1, ge=0, description="iterations between evaluations; 0: only the last")
 
 
+class EngineConfig(Strict):
+    """What samples. The torch engine takes nothing from here but its name."""
+
+    name: Literal["torch", "vllm"] = "torch"
+    python: str | None = Field(
+        None, description="interpreter of the environment that has vLLM; None: the harness's own"
+    )
+    servers: int = Field(
+        1, ge=1, description="vLLM processes; with 2, proposer and solver keep one each"
+    )
+    tensor_parallel_size: int = Field(1, ge=1, description="GPUs of one server")
+    max_model_len: int | None = Field(None, ge=1, description="None: the model's own")
+    max_num_seqs: int = Field(256, ge=1, description="rows that a server samples at once")
+    gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
+    enforce_eager: bool = Field(False, description="no CUDA graphs, no compilation")
+    sleep: bool = Field(
+        False, description="a server gives its GPU memory to the trainer while it doesn't sample"
+    )
+    restarts: int = Field(
+        2, ge=0, description="how often in a row a server that died is started again"
+    )
+    start_timeout_s: float = Field(1800.0, gt=0)
+    call_timeout_s: float = Field(7200.0, gt=0, description="a server silent for longer is dead")
+
+
+class LoraConfig(Strict):
+    """Low-rank adapters instead of all weights (arXiv 2106.09685), merged in checkpoints."""
+
+    rank: int = Field(32, ge=1)
+    alpha: float = Field(64.0, gt=0)
+    targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+
+
+class TrainingConfig(Strict):
+    """How the updates are computed, in whatever number of processes; not what they are."""
+
+    processes: int = Field(1, ge=1, description="over which the model is sharded (FSDP2)")
+    micro_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="tokens, padding included, per forward-backward pass; None: micro_rows rows",
+    )
+    gradient_checkpointing: bool = False
+    lora: LoraConfig | None = None
+
+
 class RunConfig(Strict):
     """One run of one method: everything but the method and the seed."""
 
@@ -164,6 +212,20 @@ class RunConfig(Strict):
     )
     engine_rows: int = Field(512, ge=1, description="rows the engine samples at once")
     threads: int = Field(1, ge=1, description="torch threads per process")
+    engine: EngineConfig = EngineConfig()
+    training: TrainingConfig = TrainingConfig()
     keep_checkpoints: Literal["last", "all"] = "last"
     grader_workers: int = Field(1, ge=1)
     grader_deadline_s: float = Field(5.0, gt=0)
+
+    def identity(self) -> dict[str, Any]:
+        """What the configuration's hash is taken of.
+
+        A section that came later counts only where it says something, so that a run made before
+        keeps its name.
+        """
+        stated = self.model_dump(mode="json")
+        for name in _LATER:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del stated[name]
+        return stated
