@@ -25,7 +25,7 @@ from torch import Tensor
 
 from baselines._decoding import Keep, Truncation, TruncationParams, by_order, decodes
 from harness.engines import SamplingParams
-from harness.engines.torch_engine import truncate
+from harness.engines.sampling import truncate
 from harness.methods import HookContext, register
 
 

@@ -22,6 +22,7 @@ from harness.base import resolve
 from harness.config import load_config
 from harness.config.schema import RunConfig
 from harness.diversity.embedders import load_embedder
+from harness.engines.make import TorchEngines
 from harness.grading import Grader, Verdict, extract_answer
 from harness.masks import protected_set
 from harness.methods import build
@@ -101,6 +102,7 @@ def test_grpo_harness(benchmark: Any, size: Size, tmp_path: Path) -> None:
                 config=config,
                 seed=0,
                 method=build("rzero")[0],
+                entry="rzero",
                 folder=folder,
                 tokenizer=policy.tokenizer,
                 protected=protected_set(policy.tokenizer, (), format_strings(config.roles)),
@@ -108,6 +110,7 @@ def test_grpo_harness(benchmark: Any, size: Size, tmp_path: Path) -> None:
                 checker=None,
                 embedder=load_embedder("hashing"),
                 evaluator=load_evaluator(load_config("ladder")[0]),  # not asked
+                engines=TorchEngines("float32", config.engine_rows),
                 parameters=policy.parameters,
             )
             return (bench, 1, policy, size.curriculum), {}

@@ -7,6 +7,7 @@ recomputed in the backward pass, and under a shared mask only the kept rows of t
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -26,6 +27,7 @@ from harness.masks import VocabMask
 from harness.packing import order, response_hidden
 from harness.support import Support
 
+_SERIAL = itertools.count()
 _CHUNK_ELEMENTS = 2**23
 """Logits held at once (32 MB in float32)."""
 
@@ -108,6 +110,8 @@ class Policy:
         self.model = model
         self.tokenizer = tokenizer
         self.version = 0
+        self._serial = next(_SERIAL)
+        self._loaded: Path | None = None
         if getattr(model.config.get_text_config(decoder=True), "final_logit_softcapping", None):
             raise HarnessError("policy: models that soft-cap their logits are not supported")
 
@@ -144,7 +148,20 @@ class Policy:
                 "they don't belong together"
             )
         model.eval()
-        return cls(model, tokenizer)
+        policy = cls(model, tokenizer)
+        if not gguf and (Path(path) / "config.json").is_file():
+            policy._loaded = Path(path).resolve()
+        return policy
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Names these weights: differs between policies, and after every update."""
+        return self._serial, self.version
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that the weights were loaded from, if they are still those."""
+        return self._loaded if self.version == 0 else None
 
     @property
     def parameters(self) -> int:

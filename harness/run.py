@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -23,6 +24,7 @@ from harness.coevolution import Coevolution
 from harness.config.schema import RunConfig
 from harness.diversity.embedders import load_embedder
 from harness.diversity.topics import labelled_problems, load_topics
+from harness.engines.make import make_engines
 from harness.errors import HarnessError
 from harness.evaluation.runner import Evaluator
 from harness.grading import Grader
@@ -88,11 +90,21 @@ def execute(spec: RunSpec, runs: Path) -> Status:
         load = partial(_load, spec.config)
         policy = load(base)
         embedder = load_embedder(spec.config.diversity.embedder)
-        with Grader(spec.config.grader_workers, spec.config.grader_deadline_s) as grader:
+        engines = make_engines(
+            spec.config.engine,
+            spec.config.model.dtype,
+            spec.config.engine_rows,
+            lambda kind, what: folder.event(kind, **what),
+        )
+        with (
+            contextlib.closing(engines),
+            Grader(spec.config.grader_workers, spec.config.grader_deadline_s) as grader,
+        ):
             bench = Workbench(
                 config=spec.config,
                 seed=spec.seed,
                 method=method,
+                entry=canonical,
                 folder=folder,
                 tokenizer=policy.tokenizer,
                 protected=protected_set(
@@ -103,6 +115,7 @@ def execute(spec: RunSpec, runs: Path) -> Status:
                 embedder=embedder,
                 topics=load_topics(spec.config.diversity.topics, embedder),
                 evaluator=load_evaluator(spec.config),
+                engines=engines,
                 parameters=policy.parameters,
             )
             commit = getattr(policy.model.config, "_commit_hash", None)
@@ -193,7 +206,7 @@ def _manifest(
         "prompt_hash": bench.evaluator.prompt_hashes(bench.tokenizer),
         "protected": {"size": len(bench.protected), **dict(bench.protected.counts)},
         "vocabulary": len(bench.tokenizer),
-        "engine": {"name": "torch", "dtype": spec.config.model.dtype},
+        "engine": bench.engines.about,
         "versions": package_versions(),
         "hardware": {
             "machine": platform.machine(),

@@ -15,6 +15,7 @@ import torch
 from harness.config import load_config
 from harness.diversity.embedders import load_embedder
 from harness.engines import SamplingParams
+from harness.engines.make import TorchEngines
 from harness.grading import Grader
 from harness.masks import protected_set
 from harness.methods import HookContext, Method, RolloutBatch, RolloutTools
@@ -105,6 +106,7 @@ def bench(base_policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Iter
             config=config,
             seed=0,
             method=Asks(),
+            entry="asks",
             folder=RunFolder(folder),
             tokenizer=base_policy.tokenizer,
             protected=protected_set(
@@ -114,6 +116,7 @@ def bench(base_policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Iter
             checker=None,
             embedder=load_embedder("hashing"),
             evaluator=cast(Any, None),
+            engines=TorchEngines("float32", config.engine_rows),
             parameters=base_policy.parameters,
         )
 

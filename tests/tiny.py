@@ -28,7 +28,13 @@ HEAD = 800
 """Rows of the tiny model's head: more than its tokenizer has tokens, as in Qwen3."""
 
 
-def make_policy(tokenizer: Any, seed: int = 0, dtype: torch.dtype = torch.float32) -> Policy:
+def make_policy(
+    tokenizer: Any,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    head_dim: int = 16,
+    tied: bool = False,
+) -> Policy:
     """Two random layers with logits far enough apart that tokens differ in probability."""
     config = Qwen3Config(
         vocab_size=HEAD,
@@ -37,9 +43,9 @@ def make_policy(tokenizer: Any, seed: int = 0, dtype: torch.dtype = torch.float3
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        head_dim=16,
+        head_dim=head_dim,
         max_position_embeddings=256,
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
         initializer_range=0.3,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,

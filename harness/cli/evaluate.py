@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from rich.text import Text
 
 from harness import __version__
 from harness.base import describe_base, find_base, resolve
+from harness.config import EngineConfig
 from harness.engines import Engine, Rollouts
-from harness.engines.torch_engine import TorchEngine
+from harness.engines.base import Engines
+from harness.engines.make import make_engines
 from harness.errors import HarnessError
 from harness.evaluation import Evaluator
 from harness.evaluation.cache import ResponseCache
@@ -62,6 +65,7 @@ class EvalRequest:
     device: str | None = None
     threads: int = 1
     batch_rows: int = 64
+    engine: EngineConfig = field(default_factory=EngineConfig)
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -88,6 +92,7 @@ def evaluate(request: EvalRequest, as_json: bool) -> None:
     task_hashes = evaluator.task_hashes()  # loads data: what is missing shows before the model
     torch.set_num_threads(request.threads)
     policy = _load(base, request)
+    engines = make_engines(request.engine, request.dtype, request.batch_rows)
     prompts = evaluator.prompt_hashes(policy.tokenizer)
     commit = getattr(policy.model.config, "_commit_hash", None)
     about = describe_base(request.model, base, request.revision, commit)
@@ -103,7 +108,7 @@ def evaluate(request: EvalRequest, as_json: bool) -> None:
             name: {**task.config.generation_kwargs, "repeats": task.config.repeats}
             for name, task in sorted(evaluator.tasks.items())
         },
-        "engine": {"name": "torch", "dtype": request.dtype, "device": policy.model.device.type},
+        "engine": _about(engines, policy),
         "seed": request.seed,
         "limit": request.limit,
     }
@@ -113,8 +118,11 @@ def evaluate(request: EvalRequest, as_json: bool) -> None:
     identity = json.dumps([about["base_model_hash"], manifest["engine"]], sort_keys=True)
     cache = ResponseCache(request.out / "responses", identity, request.seed)
     started = time.perf_counter(), time.process_time()
-    with _Bar(evaluator.n_responses(request.limit), quiet=as_json) as bar:
-        engine = _Metered(TorchEngine(policy.model, policy.tokenizer, request.batch_rows))
+    with (
+        contextlib.closing(engines),
+        _Bar(evaluator.n_responses(request.limit), quiet=as_json) as bar,
+    ):
+        engine = _Metered(engines.of(policy))
         rows = evaluator.evaluate(
             engine,
             request.seed,
@@ -139,6 +147,12 @@ def evaluate(request: EvalRequest, as_json: bool) -> None:
         print(table.to_json(orient="records"))
         return
     _print(table, str(manifest["model"]), folder, cost)
+
+
+def _about(engines: Engines, policy: Policy) -> dict[str, Any]:
+    """The engine for the manifest; the torch engine's device is the model's."""
+    about = dict(engines.about)
+    return about if about["name"] != "torch" else {**about, "device": policy.model.device.type}
 
 
 def results_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -195,6 +209,8 @@ def list_tasks(include: str, as_json: bool) -> None:
 def _load(base: Path, request: EvalRequest) -> Policy:
     extra = {} if base.exists() or not request.revision else {"revision": request.revision}
     policy = Policy.load(base, getattr(torch, request.dtype), **extra)
+    if request.engine.name != "torch":  # its server reads the weights itself
+        return policy
     device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         policy.model.to(device)

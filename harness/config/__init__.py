@@ -1,6 +1,6 @@
 """Typed, validated configuration; profiles are YAML files."""
 
-from harness.config.profiles import list_profiles, load_config
+from harness.config.profiles import list_profiles, load_config, load_engine
 from harness.config.schema import (
     CurriculumConfig,
     DiversityConfig,
@@ -29,4 +29,5 @@ __all__ = [
     "VotesConfig",
     "list_profiles",
     "load_config",
+    "load_engine",
 ]

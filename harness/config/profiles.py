@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from harness.config.schema import RunConfig
+from harness.config.schema import EngineConfig, RunConfig
 from harness.errors import HarnessError
 
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
@@ -55,6 +55,29 @@ def load_config(
         return RunConfig.model_validate(data), passed
     except ValidationError as error:
         raise HarnessError(f"profile {profile}: {_explain(error)}") from error
+
+
+def load_engine(name: str, overrides: Sequence[str] = ()) -> EngineConfig:
+    """An engine's configuration outside a run.
+
+    Args:
+        name: torch or vllm.
+        overrides: ``engine.key=value`` strings; values are YAML.
+
+    Raises:
+        HarnessError: unknown engine, unknown key or bad value.
+    """
+    data: dict[str, Any] = {"name": name}
+    for item in overrides:
+        key, value = _parse(item)
+        section, _, rest = key.partition(".")
+        if section != "engine" or not rest:
+            raise HarnessError(f"--set {item!r}: only engine.key=value means something here")
+        _merge(data, _nested(rest, value))
+    try:
+        return EngineConfig.model_validate(data)
+    except ValidationError as error:
+        raise HarnessError(f"--engine {name}: {_explain(error)}") from error
 
 
 def _explain(error: ValidationError) -> str:

@@ -149,6 +149,7 @@ class EngineConfig(Strict):
     python: str | None = Field(
         None, description="interpreter of the environment that has vLLM; None: the harness's own"
     )
+    runner: Literal["v1", "v2"] = Field("v1", description="vLLM's model runner")
     servers: int = Field(
         1, ge=1, description="vLLM processes; with 2, proposer and solver keep one each"
     )

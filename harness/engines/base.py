@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -67,6 +70,47 @@ def replay_of(rule: LogitsRule | None) -> Replay:
     """How a trainer replays a rule; ``none`` where there is no rule."""
     replay: Replay = "none" if rule is None else getattr(rule, "replay", "current")
     return replay
+
+
+@dataclass(frozen=True)
+class PortableRule:
+    """A rule, and how another process makes it again.
+
+    Attributes:
+        rule: the rule in this process.
+        maker: ``module:function`` that makes it from the recipe.
+        recipe: plain data.
+        count: is told what the rule counted in the other process.
+    """
+
+    rule: LogitsRule
+    maker: str
+    recipe: Mapping[str, Any]
+    count: Callable[[str, float], None]
+
+    @property
+    def replay(self) -> Replay:
+        """As the rule says."""
+        return replay_of(self.rule)
+
+    def __call__(self, logits: Tensor, prefix: Tensor, row_keys: Sequence[int]) -> Tensor:
+        """As the rule does."""
+        return self.rule(logits, prefix, row_keys)
+
+    def record(self) -> dict[str, Any]:
+        """What `remake_rule` takes."""
+        return {"maker": self.maker, "recipe": dict(self.recipe)}
+
+
+def remake_rule(record: Mapping[str, Any]) -> LogitsRule:
+    """The rule of `PortableRule.record`, in the process that samples.
+
+    Raises:
+        HarnessError: what made it isn't there.
+    """
+    module, _, function = str(record["maker"]).partition(":")
+    rule: LogitsRule = getattr(importlib.import_module(module), function)(record["recipe"])
+    return rule
 
 
 @dataclass
@@ -148,4 +192,46 @@ class Engine(Protocol):
             mask: a vocabulary mask; ``mask_rows`` names the mask row of each rollout.
             logits_rule: a rule applied after the mask and before the temperature.
         """
+        ...
+
+
+class Weights(Protocol):
+    """What an engine needs of a policy."""
+
+    model: Any
+    tokenizer: Any
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Differs between any two policies, and after every change of the weights."""
+        ...
+
+    @property
+    def folder(self) -> Path | None:
+        """Where just these weights lie as a Hugging Face folder; None if nowhere."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write them as one."""
+        ...
+
+
+class Engines(Protocol):
+    """Makes engines, and owns what they share."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Name and version, for manifests."""
+        ...
+
+    def of(self, policy: Weights) -> Engine:
+        """An engine that samples from a policy's weights as they are when it is called."""
+        ...
+
+    def resting(self) -> AbstractContextManager[None]:
+        """While the trainer needs the memory."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all that is held; may be called twice."""
         ...

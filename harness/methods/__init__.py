@@ -17,6 +17,7 @@ from harness.methods.registry import (
     entries,
     get,
     load_plugin,
+    plugin_files,
     plugin_hash,
     register,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "entries",
     "get",
     "load_plugin",
+    "plugin_files",
     "plugin_hash",
     "register",
 ]

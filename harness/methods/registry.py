@@ -153,6 +153,12 @@ def plugin_hash(spec: str) -> str | None:
     return "+".join(found) or None
 
 
+def plugin_files(spec: str) -> list[str]:
+    """The plugin files that an entry's methods were imported from."""
+    modules = {get(part.strip().partition(":")[0]).cls.__module__ for part in spec.split("+")}
+    return sorted(str(sys.modules[m].__file__) for m in modules if m in _PLUGINS)
+
+
 def entries() -> list[MethodEntry]:
     """All known methods, by name."""
     _load_packages()

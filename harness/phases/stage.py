@@ -59,7 +59,8 @@ class Stage:
 
     def update(self, ctx: HookContext, batch: RolloutBatch) -> None:
         """The optimiser updates of one step."""
-        metrics = self.trainer.update(batch, self.bench.method, ctx)
+        with self.bench.engines.resting():
+            metrics = self.trainer.update(batch, self.bench.method, ctx)
         read = _tokens_read(batch)
         scans = (2 if self.trainer.coefficients.kl else 1) + self.trainer.extra_scans
         epochs = self.config.epochs

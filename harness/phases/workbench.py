@@ -16,8 +16,7 @@ from harness.config.schema import RunConfig
 from harness.diversity.embedders import Embedder
 from harness.diversity.report import Snapshot
 from harness.diversity.topics import TopicModel
-from harness.engines.base import Engine, Rollouts, SamplingParams
-from harness.engines.torch_engine import TorchEngine
+from harness.engines.base import Engine, Engines, LogitsRule, Rollouts, SamplingParams
 from harness.evaluation.runner import Evaluator
 from harness.grading import Grader, extract_answer
 from harness.grading.votes import Tally, tally
@@ -25,6 +24,7 @@ from harness.ledger import Ledger
 from harness.masks import ProtectedSet, VocabMask
 from harness.methods.base import Ballots, HookContext, Method, Phase
 from harness.methods.batch import RolloutBatch
+from harness.phases.rules import portable
 from harness.policy import Policy, TokenBatch
 from harness.rng import keys64
 from harness.roles import Role, render, solver_messages
@@ -36,11 +36,17 @@ SOLUTION_CHARS = 2000
 
 @dataclass
 class Workbench:
-    """One run's parts. ``archive`` holds what each earlier iteration asked."""
+    """One run's parts.
+
+    Attributes:
+        entry: the method's canonical name.
+        archive: what each earlier iteration asked.
+    """
 
     config: RunConfig
     seed: int
     method: Method
+    entry: str
     folder: RunFolder
     tokenizer: PreTrainedTokenizerBase
     protected: ProtectedSet
@@ -48,6 +54,7 @@ class Workbench:
     checker: Checker | None
     embedder: Embedder
     evaluator: Evaluator
+    engines: Engines
     parameters: int
     topics: TopicModel | None = None
     archive: list[Snapshot] = field(default_factory=list)
@@ -55,7 +62,14 @@ class Workbench:
 
     def engine(self, policy: Policy) -> Engine:
         """An engine on a policy's current weights."""
-        return TorchEngine(policy.model, policy.tokenizer, self.config.engine_rows)
+        return self.engines.of(policy)
+
+    def rule(self, ctx: HookContext, params: SamplingParams) -> LogitsRule | None:
+        """The method's rule on the logits here; with its recipe for an engine that needs one."""
+        rule = self.method.logits_rule(ctx, None)
+        if self.config.engine.name == "torch":
+            return rule
+        return portable(rule, self.entry, self.method, ctx, params)
 
     def ledger(self) -> Ledger:
         """A fresh ledger for one phase."""
@@ -105,7 +119,7 @@ def sample(
     rows = [i for i in range(len(prompts)) for _ in range(params.n)]
     group_id = list(group_id) if group_id is not None else rows
     mask = bench.method.mask(ctx, None)
-    rule = bench.method.logits_rule(ctx, None)
+    rule = bench.rule(ctx, params)
     row_keys = keys64(bench.seed, ctx.role, ctx.phase, ctx.iteration, ctx.step, stream, n=len(rows))
     mask_rows = mask.row_ids(group_id, _minibatch_of(ctx)) if mask else None
     rollouts = engine.generate(

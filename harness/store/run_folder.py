@@ -26,6 +26,7 @@ _MUST_AGREE = {
     "config_hash": "configuration",
     "base_model_hash": "base model",
     "data_hashes": "set of evaluation items",
+    "engine": "engine, or version or precision of it,",
     "plugin_hash": "version of the method's file",
 }
 """Fields of the manifest in which a run and what is resumed in its folder must not differ."""

@@ -22,6 +22,7 @@ from harness.coevolution import Coevolution
 from harness.config import RunConfig, load_config
 from harness.diversity.embedders import Embedder, load_embedder
 from harness.engines.base import Engine, LogitsRule, Rollouts, SamplingParams
+from harness.engines.make import TorchEngines
 from harness.engines.torch_engine import TorchEngine
 from harness.errors import HarnessError, one_line
 from harness.evaluation.runner import Evaluator
@@ -193,6 +194,7 @@ def make_bench(method: Method, folder: Folder, seed: int = 0, **changes: Any) ->
         config=p.config.model_copy(update=changes),
         seed=seed,
         method=method,
+        entry=method.name or "composite",
         folder=folder,
         tokenizer=p.policy.tokenizer,
         protected=p.protected,
@@ -200,6 +202,7 @@ def make_bench(method: Method, folder: Folder, seed: int = 0, **changes: Any) ->
         checker=p.checker,
         embedder=p.embedder,
         evaluator=p.evaluator,
+        engines=TorchEngines(p.config.model.dtype, p.config.engine_rows),
         parameters=p.policy.parameters,
     )
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.engines import SamplingParams
-from harness.engines.torch_engine import sample, truncate
+from harness.engines.sampling import sample, truncate
 from harness.errors import HarnessError
 from harness.masks import uniforms
 from harness.rng import keys64

@@ -18,7 +18,8 @@ from scipy import stats
 from torch import Tensor
 
 from harness.engines import Rollouts, SamplingParams
-from harness.engines.torch_engine import TorchEngine, sample
+from harness.engines.sampling import sample
+from harness.engines.torch_engine import TorchEngine
 from harness.errors import HarnessError
 from harness.masks import uniforms
 from harness.policy import Policy

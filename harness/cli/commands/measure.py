@@ -35,11 +35,17 @@ def evaluate(
     ] = None,
     threads: Annotated[int, typer.Option(help="Torch threads.")] = 1,
     batch_rows: Annotated[int, typer.Option(help="Responses sampled at once.")] = 64,
+    engine: Annotated[str, typer.Option(help="torch or vllm.")] = "torch",
+    settings: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="engine.key=value, as for `run`; may be repeated."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model: every response graded and kept. Stopped, it goes on where it was."""
     from harness.cli.evaluate import EvalRequest
     from harness.cli.evaluate import evaluate as run_evaluation
+    from harness.config import load_engine
     from harness.data import use_folder
 
     use_folder(data)
@@ -59,6 +65,7 @@ def evaluate(
         device=device,
         threads=threads,
         batch_rows=batch_rows,
+        engine=load_engine(engine, settings or []),
     )
     run_evaluation(request, as_json)
 
