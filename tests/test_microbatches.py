@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ def test_by_tokens_each_part_fits_and_is_as_long_as_it_can_be(rows, budget) -> N
     parts = split(MicroLimit(3, budget), rows)
     assert all(parts)
     assert all(cost(part) <= budget for part in parts if len(part) > 1)
-    for part, following in zip(parts, parts[1:], strict=False):
+    for part, following in itertools.pairwise(parts):
         assert cost([*part, following[0]]) > budget
 
 

@@ -15,7 +15,7 @@ from harness.config.schema import StageConfig, TrainingConfig
 from harness.learner.adapters import adapt, merged, without_adapters
 from harness.learner.base import Grads, Part, Source, backpropagate, leaves
 from harness.learner.core import Core, Masters, put, recomputing, trainable
-from harness.learner.files import ADAPTERS, MASTERS, OPTIMIZER
+from harness.learner.files import ADAPTERS, MASTERS, OPTIMIZER, read_own
 from harness.policy import Policy, Scores, TokenBatch
 from harness.support import Support
 
@@ -108,11 +108,10 @@ class LocalLearner:
             save_file(weights, folder / name)
 
     def load(self, folder: Path) -> bool:
-        name = ADAPTERS if self._training.lora else MASTERS
-        if (folder / name).exists():
-            for key, value in load_file(folder / name).items():
-                put(self._core.weights[key], value)
-        elif self._masters is not None:
+        own = read_own(folder, lora=self._training.lora is not None)
+        for name, value in (own or {}).items():
+            put(self._core.weights[name], value)
+        if own is None and self._masters is not None:
             self._masters.read()
         updated = self._core.load_state(load_file(folder / OPTIMIZER))
         self.sync()

@@ -26,7 +26,7 @@ from harness.errors import HarnessError
 from harness.learner.adapters import adapt, merged, without_adapters
 from harness.learner.base import backpropagate, out_of_memory
 from harness.learner.core import Core, put, recomputing, trainable, whole
-from harness.learner.files import ADAPTERS, MASTERS, OPTIMIZER, WEIGHTS
+from harness.learner.files import ADAPTERS, MASTERS, OPTIMIZER, WEIGHTS, read_own
 from harness.learner.wire import NO_MEMORY, idle_part, pack_values, unpack_grads, unpack_part
 from harness.policy import Policy, Scores, TokenBatch
 
@@ -152,12 +152,8 @@ class Shard:
 
     def load(self, said: Record, _: Tensors) -> Frame:
         folder = Path(said["folder"])
-        own = folder / (ADAPTERS if self._lora else MASTERS)
-        if own.exists():
-            found = load_file(own)
-        elif self._lora:
-            raise HarnessError(f"{own}: missing; remove {folder} to begin the stage again")
-        else:
+        found = read_own(folder, self._lora)
+        if found is None:
             saved = Policy.load(folder / "policy", self._dtype).model
             found = {k: p.detach() for k, p in saved.named_parameters()}
         for name, parameter in self._core.weights.items():
