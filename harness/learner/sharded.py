@@ -172,9 +172,9 @@ def _first_failure(asked: Sequence[Future[Frame]]) -> BaseException | None:
     starved = [e for e in errors if isinstance(e, ChildError) and str(e).endswith(NO_MEMORY)]
     if starved:
         return MemoryError(str(starved[0]))
-    errors.sort(key=lambda e: not isinstance(e, ChildDiedError))
-    if isinstance(errors[0], HarnessError):
+    died = [e for e in errors if isinstance(e, ChildDiedError)]
+    if died:
         return HarnessError(
-            f"{errors[0]}; its peers were stopped; the same command goes on from the last state"
+            f"{died[0]}; its peers were stopped; the same command goes on from the last state"
         )
     return errors[0]

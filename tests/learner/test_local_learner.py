@@ -156,6 +156,13 @@ class TestLora:
         check_training(TrainingConfig())
 
 
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_training(TrainingConfig(processes=2))
+    with pytest.raises(HarnessError, match="processes=3: 2 GPUs are visible"):
+        check_training(TrainingConfig(processes=3))
+
+
 class TestRecomputing:
     def test_the_gradient_is_the_same_and_layers_run_twice(self, tiny_policy: Policy) -> None:
         batch = tiny.make_batch(tiny_policy, new=6)
