@@ -205,7 +205,7 @@ def test_tied_heads_with_recomputed_layers_and_then_no_memory(
             size = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0])
             room = size * resource.getpagesize() + 2**20
             resource.prlimit(child.pid, resource.RLIMIT_AS, (room, room))
-        large = tiny.make_batch(policy, groups=2, n=200, new=60)
+        large = tiny.make_batch(policy, groups=1, n=100, new=40)
         made.two.passes.limit = made.two.passes.limit.times(100)
         with pytest.raises(RunFailedError, match=r"^out of memory at micro_rows=400; lower "):
             made.two.update(large, Method(), CTX)

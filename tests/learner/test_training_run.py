@@ -16,6 +16,9 @@ from harness.store import Status
 
 SETTINGS = (
     "iterations=1",
+    "curriculum.questions=12",
+    "evaluation.limit=2",
+    "solver.steps=1",
     "proposer.steps=2",
     "proposer.checkpoint_every=1",
     "proposer.lr=0.001",
