@@ -6,23 +6,22 @@ recomputed in the backward pass, and under a shared mask only the kept rows of t
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from harness.engines.base import LogitsRule, replay_of
 from harness.errors import HarnessError, RunFailedError
 from harness.kernels import Keep, linear_logprob
+from harness.loading import first_line, load_tokenizer, plain, source_of
 from harness.masks import VocabMask
 from harness.packing import order, response_hidden
 from harness.support import Support
@@ -124,7 +123,7 @@ class Policy:
         """
         transformers_logging.disable_progress_bar()
         tokenizer = load_tokenizer(path, **kwargs)
-        source, gguf = _source(path)
+        source, gguf = source_of(path)
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 source,
@@ -135,10 +134,10 @@ class Policy:
                 **kwargs,
             )
             if gguf:
-                model = _plain(model)
+                model = plain(model)
         except Exception as error:
             raise HarnessError(
-                f"model {path}: cannot load the weights ({_first_line(error)}); "
+                f"model {path}: cannot load the weights ({first_line(error)}); "
                 "give a folder or hub id with config.json and safetensors, or a .gguf file"
             ) from error
         rows = model.get_input_embeddings().num_embeddings
@@ -325,57 +324,6 @@ def _assert_kept(kept: Tensor) -> None:
         )
 
 
-def load_tokenizer(path: str | Path, **kwargs: Any) -> Any:
-    """The tokenizer of a folder, hub id or GGUF file.
-
-    Raises:
-        HarnessError: missing or unreadable.
-    """
-    source, gguf = _source(path)
-    hint = "the folder needs tokenizer.json and tokenizer_config.json"
-    if gguf:
-        hint = "the file is incomplete, or of a model that transformers can't read"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **gguf, **kwargs)
-    except Exception as error:
-        raise HarnessError(
-            f"model {path}: no usable tokenizer ({_first_line(error)}); {hint}"
-        ) from error
-    # Without its files, transformers may make up an empty tokenizer from the model's type.
-    if not tokenizer("a", add_special_tokens=False)["input_ids"]:
-        raise HarnessError(f"model {path}: no usable tokenizer (it knows no text); {hint}")
-    return tokenizer
-
-
-def _source(path: str | Path) -> tuple[str, dict[str, Any]]:
-    """What transformers loads: a folder or hub id, and the GGUF file's name if it is one.
-
-    Raises:
-        HarnessError: no such GGUF file, or the packages that read one are absent.
-    """
-    if Path(path).suffix != ".gguf":
-        return str(path), {}
-    if not Path(path).is_file():
-        raise HarnessError(f"model {path}: no such file")
-    if absent := [name for name in ("gguf", "accelerate") if find_spec(name) is None]:
-        raise HarnessError(
-            f"model {path}: reading GGUF needs {' and '.join(absent)}; "
-            "pip install 'coevolution-harness[gguf]'"
-        )
-    return str(Path(path).parent), {"gguf_file": Path(path).name}
-
-
-def _plain(model: Any) -> Any:
-    """A de-quantised GGUF model as an ordinary one: marked as quantised it can't be saved."""
-    config = copy.deepcopy(model.config)
-    del config.quantization_config
-    plain = type(model)(config).to(model.dtype)
-    plain.load_state_dict(model.state_dict())
-    plain.tie_weights()
-    plain.generation_config = model.generation_config
-    return plain
-
-
 def _put_back(ruled: Tensor, logits: Tensor, sampled: Tensor) -> Tensor:
     """Ruled logits [n, V] with the sampled tokens [n] as they were where the rule drops them.
 
@@ -399,8 +347,3 @@ def _logp_of(logits: Tensor, ids: Tensor) -> Tensor:
     """Log-probs [n, C] of the tokens ``ids`` [n, C]; -inf where the id is negative."""
     logp = torch.log_softmax(logits, dim=-1).gather(1, ids.clamp(min=0))
     return logp.masked_fill(ids < 0, -torch.inf)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]

@@ -28,10 +28,12 @@ from harness.engines.make import make_engines
 from harness.errors import HarnessError
 from harness.evaluation.runner import Evaluator
 from harness.grading import Grader
+from harness.learner import check_training
+from harness.loading import load_tokenizer
 from harness.masks import protected_set
 from harness.methods import build, plugin_hash
 from harness.phases.workbench import Workbench
-from harness.policy import Policy, load_tokenizer
+from harness.policy import Policy
 from harness.roles import format_strings
 from harness.store import RunFolder, Status, read_json
 from harness.store.records import COST, SCHEMA, write_record
@@ -135,8 +137,9 @@ def check_inputs(config: RunConfig) -> None:
 
     Raises:
         HarnessError: no base model, tokenizer or checker; an unknown task or set of topics, or one
-            without its data.
+            without its data; a way to train that this machine or its packages don't offer.
     """
+    check_training(config.training)
     base = find_base(config.model.path)
     if base.exists():
         load_tokenizer(base)
@@ -184,7 +187,10 @@ def _load(config: RunConfig, path: Path) -> Policy:
     extra: dict[str, Any] = {}
     if config.model.revision and str(path) == config.model.path:
         extra["revision"] = config.model.revision
-    return Policy.load(path, getattr(torch, config.model.dtype), **extra)
+    policy = Policy.load(path, getattr(torch, config.model.dtype), **extra)
+    if torch.cuda.is_available():
+        policy.model.to("cuda:0")
+    return policy
 
 
 def _manifest(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from harness.config.schema import StageConfig
+from harness.config.schema import StageConfig, TrainingConfig
 from harness.engines.base import replay_of
 from harness.errors import RunFailedError
 from harness.grpo import (
@@ -25,23 +24,32 @@ from harness.grpo import (
     group_advantages,
     k3,
 )
+from harness.learner import Grads, Passes, make_learner
 from harness.methods.base import HookContext, Method, TokenTools
 from harness.methods.batch import RolloutBatch
-from harness.policy import Policy, TokenBatch
+from harness.microbatches import MicroLimit
+from harness.policy import Policy, Scores, TokenBatch
 from harness.store import atomic_folder
-from harness.support import Support
 
 RATIO_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 """Largest |logp - old| allowed before the first update: rounding, not off-policy drift."""
 GAP_ALARM = {torch.float32: 1e-2, torch.bfloat16: 0.2}
 """Mean |engine - trainer| log-prob gap above which an alarm is logged."""
 
-SCAN = 4
-"""Micro-batches that are read at once where no gradient is kept."""
-
 
 class DivergedError(RunFailedError):
     """Too many consecutive updates were not finite."""
+
+
+@dataclass
+class _Sums:
+    """What the micro-batches of one update add up to; ``weight`` is the denominators' sum."""
+
+    weight: float = 0.0
+    loss: float = 0.0
+    clipped: float = 0.0
+    tokens: float = 0.0
+    finite: bool = True
 
 
 class GrpoTrainer:
@@ -50,16 +58,23 @@ class GrpoTrainer:
     Args:
         policy: what is trained, in place.
         stage: its configuration.
+        training: how the updates are computed, and in how many processes.
+        seed: of what a stage draws itself, which is its adapters' first values.
     """
 
-    def __init__(self, policy: Policy, stage: StageConfig) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        stage: StageConfig,
+        training: TrainingConfig | None = None,
+        seed: int = 0,
+    ) -> None:
         self.policy = policy
         self.stage = stage
-        self.reference = Policy(copy.deepcopy(policy.model), policy.tokenizer)
-        self.reference.model.requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            policy.model.parameters(), lr=stage.lr, weight_decay=stage.weight_decay
-        )
+        training = training or TrainingConfig()
+        self.learner = make_learner(policy, stage, training, seed)
+        limit = MicroLimit(stage.micro_rows, training.micro_tokens)
+        self.passes = Passes(self.learner, limit)
         self.coefficients = stage_coefficients(stage)
         self.nonfinite_in_a_row = 0
         self.moved = False
@@ -70,7 +85,11 @@ class GrpoTrainer:
 
     def measure(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
         """Log-probs and entropies [R, T] of rollouts under the policy as it is."""
-        return self._scan(self.policy, tokens)
+        return self.passes.scan("policy", tokens)
+
+    def close(self) -> None:
+        """Let go of all but the policy."""
+        self.learner.close()
 
     def update(self, batch: RolloutBatch, method: Method, ctx: HookContext) -> dict[str, float]:
         """All optimiser updates on one scored batch.
@@ -80,21 +99,23 @@ class GrpoTrainer:
 
         Raises:
             DivergedError: ``max_nonfinite`` updates in a row were not finite.
-            RunFailedError: the first ratio isn't 1: trainer and old policy disagree.
+            RunFailedError: the first ratio isn't 1: trainer and old policy disagree; or memory ran
+                out, also with micro-batches of half the size.
         """
         self.loss = None
         if not len(batch):
             return {"updates_skipped": 1.0}  # a method dropped every row: nothing to learn from
         assert batch.rewards is not None
         self.extra_scans = 0
+        began, halved = self.policy.version, self.passes.halved
         if replay_of(batch.tokens.logits_rule) == "behaviour" and batch.tokens.support is None:
-            batch.tokens.support = self._support_of(batch.tokens)
+            batch.tokens.support = self.passes.support(batch.tokens)
             self.extra_scans += 1
         tokens = batch.tokens
         mask = tokens.response_mask
-        old, entropy = self._scan(self.policy, tokens)
+        old, entropy = self.passes.scan("policy", tokens)
         apart = self.moved and self.coefficients.kl  # until then the reference is the policy
-        ref = self._scan(self.reference, tokens)[0] if apart else old
+        ref = self.passes.scan("reference", tokens)[0] if apart else old
         values, flat = group_advantages(batch.rewards.total, batch.group_id)
         base = torch.as_tensor(values, dtype=torch.float32)[None, :, None] * mask[None]
         advantages, blend = method.advantage(ctx, batch, base, torch.ones(1, len(batch)))
@@ -102,7 +123,7 @@ class GrpoTrainer:
 
         def old_logprobs(rule: Callable[[Tensor], Tensor]) -> Tensor:
             self.extra_scans += 1
-            return self._scan(self.policy, tokens, extra=rule)[0]
+            return self.passes.scan("policy", tokens, extra=rule)[0]
 
         stats = method.token_stats(ctx, batch, stats, TokenTools(old_logprobs))
         step = TokenInputs(
@@ -139,38 +160,16 @@ class GrpoTrainer:
                     rows, batch, method, ctx, (step, candidates), totals, (epoch, i), check=first
                 )
                 first = False
+        if self.policy.version != began:
+            self.learner.sync()
+        if self.passes.halved and not halved:
+            metrics["oom_halvings"] = 1.0
         metrics["clip_fraction"] = totals["clipped"] / max(1.0, totals["tokens"])
         metrics["grad_norm"] = totals["grad_norm"] / max(1.0, totals["updates"])
         metrics["updates_skipped"] = totals["skipped"]
         if totals["updates"]:
             self.loss = totals["loss"] / totals["updates"]
         return metrics
-
-    def _scan(
-        self,
-        policy: Policy,
-        tokens: TokenBatch,
-        *,
-        full_support: bool = False,
-        extra: Callable[[Tensor], Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Log-prob and entropy [R, T] without gradient, a few rows at a time."""
-        logp = torch.zeros(tokens.response_mask.shape)
-        entropy = torch.zeros_like(logp)
-        with torch.no_grad():
-            order = tokens.arranged(torch.arange(len(tokens)))
-            for rows in torch.split(order, SCAN * self.stage.micro_rows):
-                part = tokens.rows(rows)
-                scores = policy.score(part, full_support=full_support, extra=extra)
-                width = part.response_mask.shape[1]
-                logp[rows, :width] = scores.logp.cpu()
-                entropy[rows, :width] = scores.entropy.cpu()
-        return logp, entropy
-
-    def _support_of(self, tokens: TokenBatch) -> Support:
-        """The support that the rollouts' rule left, a few rows at a time."""
-        parts = torch.split(torch.arange(len(tokens)), self.stage.micro_rows)
-        return Support.join([self.policy.support(tokens.rows(rows)) for rows in parts])
 
     def _gap(self, batch: RolloutBatch, old: Tensor) -> dict[str, float]:
         """How far the engine's log-probs are from the trainer's."""
@@ -197,7 +196,7 @@ class GrpoTrainer:
         kept = mask.keep_numpy(sorted(set(tokens.mask_rows.tolist()))).mean()  # type: ignore[union-attr]
         metrics = {"mask/kept_tokens": float(kept), "mask/protected": float(len(mask.protected))}
         if mask.in_logprobs:
-            full = self._scan(self.policy, tokens, full_support=True)[0]
+            full = self.passes.scan("policy", tokens, full_support=True)[0]
             # logp under the mask = logp - log(allowed mass), token by token
             metrics["mask/allowed_mass"] = _mean((full - old).exp(), tokens.response_mask)
         return metrics
@@ -221,37 +220,20 @@ class GrpoTrainer:
         check: bool,
     ) -> None:
         """One optimiser update, skipped if it isn't finite."""
-        self.optimizer.zero_grad(set_to_none=True)
-        finite, weight, lost = True, 0.0, 0.0
-        micro = torch.split(batch.tokens.arranged(rows), self.stage.micro_rows)
-        per_microbatch = self.stage.loss_mean == "microbatch"
-        for i, part in enumerate(micro):
-            x = replace(self._inputs(part, batch, *inputs), minibatch=rows, place=(*place, i))
-            if check:
-                self._assert_on_policy(x)
-            loss = method.token_loss(ctx, x, base_token_loss(x))
-            total, count = (loss.loss * loss.denominator).sum(), loss.denominator.sum()
-            clip = clipped_tokens(x.ratio, x.advantages[0], x.coefficients)
-            totals["clipped"] += float((clip & x.mask).sum())
-            totals["tokens"] += float(x.mask.sum())
-            if not bool(torch.isfinite(total)):
-                finite = False
-                break
-            weight += float(count)
-            lost += float(total.detach())
-            scale = 1.0 / (count.clamp(min=1.0) * len(micro)) if per_microbatch else 1.0
-            (total * scale).backward()  # type: ignore[no-untyped-call]
-        parameters = [p for p in self.policy.model.parameters() if p.grad is not None]
-        if finite and not per_microbatch:
-            for p in parameters:  # the mean over the whole minibatch, known only now
-                p.grad /= max(weight, 1.0)
-        if finite and parameters:
-            norm = torch.nn.utils.clip_grad_norm_(parameters, self.stage.max_grad_norm)
-            finite = bool(torch.isfinite(norm))
-        if not finite:
+        sums = self.passes.fitting(
+            lambda: self._gradient(rows, batch, method, ctx, inputs, place, check=check)
+        )
+        totals["clipped"] += sums.clipped
+        totals["tokens"] += sums.tokens
+        norm: float | None = None
+        if sums.finite:
+            # The mean over the whole minibatch is known only now.
+            mean = 1.0 if self.stage.loss_mean == "microbatch" else max(sums.weight, 1.0)
+            norm = self.learner.step(mean, self.stage.max_grad_norm)
+        if not sums.finite or (norm is not None and not math.isfinite(norm)):
             totals["skipped"] += 1
             self.nonfinite_in_a_row += 1
-            self.optimizer.zero_grad(set_to_none=True)
+            self.learner.zero_grad()
             if self.nonfinite_in_a_row >= self.stage.max_nonfinite:
                 raise DivergedError(
                     f"{ctx.role}, iteration {ctx.iteration}, step {ctx.step}: "
@@ -260,26 +242,64 @@ class GrpoTrainer:
                 )
             return
         self.nonfinite_in_a_row = 0
-        if parameters:
-            self.optimizer.step()
+        if norm is not None:
             self.policy.version += 1
             self.moved = True
-            totals["grad_norm"] += float(norm)
-            totals["loss"] += lost / max(weight, 1.0)
+            totals["grad_norm"] += norm
+            totals["loss"] += sums.loss / max(sums.weight, 1.0)
             totals["updates"] += 1
 
-    def _inputs(
+    def _gradient(
         self,
         rows: Tensor,
         batch: RolloutBatch,
-        step: TokenInputs,
-        candidates: Tensor | None,
+        method: Method,
+        ctx: HookContext,
+        inputs: tuple[TokenInputs, Tensor | None],
+        place: tuple[int, int],
+        *,
+        check: bool,
+    ) -> _Sums:
+        """Leave a minibatch's gradient with the learner, unless a loss isn't finite."""
+        step, candidates = inputs
+        tokens, sums = batch.tokens, _Sums()
+        self.learner.zero_grad()
+        micro = self.passes.split(tokens, tokens.arranged(rows))
+        per_microbatch = self.stage.loss_mean == "microbatch"
+        i = 0
+        for group in self.passes.rounds(micro):
+            parts = [tokens.rows(picked) for picked in group]
+            widths = [part.response_mask.shape[1] for part in parts]
+            asked = [
+                None if candidates is None else candidates[picked, :width]
+                for picked, width in zip(group, widths, strict=True)
+            ]
+            found = self.learner.forward(list(zip(parts, asked, strict=True)))
+            for picked, scores in zip(group, found, strict=True):
+                x = self._inputs(picked, tokens, step, scores)
+                x = replace(x, minibatch=rows, place=(*place, i))
+                if check:
+                    self._assert_on_policy(x)
+                loss = method.token_loss(ctx, x, base_token_loss(x))
+                total, count = (loss.loss * loss.denominator).sum(), loss.denominator.sum()
+                clip = clipped_tokens(x.ratio, x.advantages[0], x.coefficients)
+                sums.clipped += float((clip & x.mask).sum())
+                sums.tokens += float(x.mask.sum())
+                if not bool(torch.isfinite(total)):
+                    sums.finite = False
+                    return sums
+                sums.weight += float(count)
+                sums.loss += float(total.detach())
+                scale = 1.0 / (count.clamp(min=1.0) * len(micro)) if per_microbatch else 1.0
+                (total * scale).backward()  # type: ignore[no-untyped-call]
+                i += 1
+            self.learner.backward([Grads.of(scores) for scores in found])
+        return sums
+
+    def _inputs(
+        self, rows: Tensor, tokens: TokenBatch, step: TokenInputs, scores: Scores
     ) -> TokenInputs:
-        part = batch.tokens.rows(rows)
-        width = part.response_mask.shape[1]
-        asked = None if candidates is None else candidates[rows, :width]
-        scores = self.policy.score(part, candidates=asked)
-        device = scores.logp.device
+        width, device = scores.logp.shape[1], scores.logp.device
 
         def cut(value: Tensor) -> Tensor:
             return value[..., rows, :width].to(device)
@@ -289,10 +309,10 @@ class GrpoTrainer:
             old=cut(step.old),
             ref=cut(step.ref),
             entropy=scores.entropy,
-            mask=part.response_mask.to(device),
+            mask=cut(tokens.response_mask),
             advantages=cut(step.advantages),
             blend=step.blend[:, rows].to(device),
-            response_ids=part.response_ids.to(device),
+            response_ids=cut(tokens.response_ids),
             coefficients=self.coefficients,
             stats={k: cut(v) for k, v in step.stats.items()},
             candidate_logp=scores.candidates,
@@ -312,15 +332,13 @@ class GrpoTrainer:
 
     def save(self, path: Path, step: int, extra: Mapping[str, Any]) -> None:
         """Everything needed to go on after ``step``, as safetensors and JSON."""
-        tensors: dict[str, Tensor] = {}
-        for i, state in self.optimizer.state_dict()["state"].items():
-            tensors.update({f"{i}.{k}": v.contiguous() for k, v in state.items()})
         with atomic_folder(path) as folder:
             self.policy.save(folder / "policy")
-            save_file(tensors, folder / "optimizer.safetensors")
+            self.learner.save(folder)
             record = {
                 "step": step,
                 "nonfinite_in_a_row": self.nonfinite_in_a_row,
+                "halved": self.passes.halved,
                 "extra": dict(extra),
             }
             (folder / "state.json").write_text(json.dumps(record), encoding="utf-8")
@@ -331,13 +349,10 @@ class GrpoTrainer:
         saved = Policy.load(path / "policy", self.policy.model.dtype)
         self.policy.model.load_state_dict(saved.model.state_dict())
         self.policy.version += 1
-        full = self.optimizer.state_dict()
-        for name, tensor in load_file(path / "optimizer.safetensors").items():
-            index, _, key = name.partition(".")
-            full["state"].setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict(full)
+        self.moved = self.learner.load(path)
         self.nonfinite_in_a_row = record["nonfinite_in_a_row"]
-        self.moved = bool(full["state"])
+        if record.get("halved"):
+            self.passes.halve()
         return int(record["step"]) + 1, record["extra"]
 
 

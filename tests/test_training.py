@@ -225,8 +225,8 @@ class TestDirection:
         batch = tiny.make_batch(tiny_policy)
         for _ in range(3):
             trainer.update(batch, Method(), CTX)
-        assert trainer.reference.model is not policy.model
-        assert moved(trainer.reference, tiny_policy) == 0.0
+        assert trainer.learner.reference.model is not policy.model
+        assert moved(trainer.learner.reference, tiny_policy) == 0.0
         flat = dataclasses.replace(batch, rewards=Rewards(np.zeros(12), {}))
         trainer.coefficients = dataclasses.replace(trainer.coefficients, kl=1.0)
         distances = [trainer.update(flat, Method(), CTX)["kl"] for _ in range(6)]

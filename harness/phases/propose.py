@@ -31,16 +31,16 @@ def train_proposer(
         The phase's metrics: step means and the last step's, compute included.
     """
     jury = [bench.engine(solver) for solver in solvers]
-    stage = Stage(bench, "proposer", t, proposer)
-    for ctx in stage.steps():
-        rollouts = StepRollouts(
-            bench,
-            ctx,
-            stage,
-            lambda n, _: [Prompt(proposer_messages(bench.config.roles))] * n,
-            lambda batch: score(bench, ctx, jury, batch, stage.ledger),  # noqa: B023
-        )
-        stage.update(ctx, rollouts.batch())
+    with Stage(bench, "proposer", t, proposer) as stage:
+        for ctx in stage.steps():
+            rollouts = StepRollouts(
+                bench,
+                ctx,
+                stage,
+                lambda n, _: [Prompt(proposer_messages(bench.config.roles))] * n,
+                lambda batch: score(bench, ctx, jury, batch, stage.ledger),  # noqa: B023
+            )
+            stage.update(ctx, rollouts.batch())
     return stage.metrics()
 
 

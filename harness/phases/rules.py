@@ -15,9 +15,9 @@ from harness.config.schema import RunConfig
 from harness.engines.base import LogitsRule, PortableRule, SamplingParams
 from harness.engines.rows import params_of
 from harness.errors import HarnessError
+from harness.loading import load_tokenizer
 from harness.masks import protected_set
 from harness.methods import HookContext, Method, build, load_plugin, plugin_files
-from harness.policy import load_tokenizer
 from harness.roles import format_strings
 
 MAKER = f"{__name__}:remake"

@@ -20,16 +20,16 @@ def train_solver(
     bench: Workbench, t: int, solver: Policy, curriculum: pd.DataFrame
 ) -> dict[str, float]:
     """GRPO on the solver, in place. The curriculum is read in shuffled epochs."""
-    stage = Stage(bench, "solver", t, solver)
-    for ctx in stage.steps():
-        rollouts = StepRollouts(
-            bench,
-            ctx,
-            stage,
-            lambda n, draw: _prompts(bench, ctx, curriculum, n, draw),  # noqa: B023
-            lambda batch: score(bench, ctx, batch),  # noqa: B023
-        )
-        stage.update(ctx, rollouts.batch())
+    with Stage(bench, "solver", t, solver) as stage:
+        for ctx in stage.steps():
+            rollouts = StepRollouts(
+                bench,
+                ctx,
+                stage,
+                lambda n, draw: _prompts(bench, ctx, curriculum, n, draw),  # noqa: B023
+                lambda batch: score(bench, ctx, batch),  # noqa: B023
+            )
+            stage.update(ctx, rollouts.batch())
     return stage.metrics()
 
 

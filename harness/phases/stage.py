@@ -23,18 +23,25 @@ from harness.training import GrpoTrainer, stage_coefficients
 class Stage:
     """Trains ``policy`` as ``role`` in iteration ``t``.
 
-    With ``checkpoint_every`` set, a killed stage goes on after its last saved step.
+    With ``checkpoint_every`` set, a killed stage goes on after its last saved step. A context
+    manager: what trains is let go of at the end of the block, however it ends.
     """
 
     def __init__(self, bench: Workbench, role: Role, t: int, policy: Policy) -> None:
         self.bench, self.role, self.t = bench, role, t
         self.config = bench.config.proposer if role == "proposer" else bench.config.solver
-        self.trainer = GrpoTrainer(policy, self.config)
         self.engine: Engine = bench.engine(policy)
         self.ledger = bench.ledger()
         self.history: list[dict[str, float]] = []
         self._state = bench.folder.iteration(t) / f"{role}.stage"
         self._earlier = self._steps_before()
+        self.trainer = GrpoTrainer(policy, self.config, bench.config.training, bench.seed)
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.trainer.close()
 
     def steps(self) -> Iterator[HookContext]:
         """The contexts of the steps still to do."""
@@ -66,6 +73,11 @@ class Stage:
         epochs = self.config.epochs
         self.ledger.trained(self.role, read, forwards=scans + epochs, backwards=epochs)
         self.history.append(metrics)
+        if "oom_halvings" in metrics:
+            where = {"role": self.role, "iteration": self.t, "step": ctx.step}
+            self.bench.folder.event(
+                "out_of_memory", **where, halved_to=str(self.trainer.passes.limit)
+            )
         self.bench.method.on_step_end(ctx, metrics)
         self._report(ctx.step, {**metrics, "loss": self.trainer.loss})
 

@@ -18,7 +18,7 @@ from harness.leaderboard.check.report import Difference, Place, Report
 from harness.leaderboard.check.tables import check_tables
 from harness.leaderboard.evaluations import EvaluationReader
 from harness.leaderboard.runs import Run, read_run
-from harness.policy import load_tokenizer
+from harness.loading import load_tokenizer
 from harness.store import Status
 
 __all__ = ["Difference", "Report", "check_folder"]
