@@ -85,8 +85,8 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_profile_extends_another_and_states_differences_only(tmp_path: Path) -> None:
-    grand = MINIMAL + "profile: grand\nvotes: {n: 7, top_k: 3}\nsmoke: {iterations: 2, threads: 3}\n"
-    write(tmp_path, grand, "grand.yaml")
+    grand = "profile: grand\nvotes: {n: 7, top_k: 3}\nsmoke: {iterations: 2, threads: 3}\n"
+    write(tmp_path, MINIMAL + grand, "grand.yaml")
     write(tmp_path, "extends: grand.yaml\nvotes: {n: 5}\niterations: 4\n", "parent.yaml")
     child = "extends: parent.yaml\nsmoke: {iterations: 1}\nevaluation: {tasks: [aime24]}\n"
     config, passed = load_config(write(tmp_path, child, "child.yaml"))
