@@ -4,6 +4,7 @@ roles after a short fit."""
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from harness.data import sources
 from harness.policy import Policy
 from harness.roles import proposer_messages, solver_messages
 from harness.warmstart import Settings, fit, make_examples, proposal_text, solution_text
+from harness.warmstart.examples import Example
 
 HEAD = 151_936
 """Rows of Qwen3's embedding and head."""
@@ -101,11 +103,11 @@ def make_model(tied: bool, words: Any, rows: int = HEAD) -> Qwen3ForCausalLM:
         return Qwen3ForCausalLM(config).eval()
 
 
-def save_players(folder: Path, roles: RolesConfig, steps: int = 60) -> dict[bool, Path]:
+def save_players(folder: Path, roles: RolesConfig, steps: int = 90) -> dict[bool, Path]:
     """Write bfloat16 checkpoints that propose the problems and answer them in two ways, by `tied`.
 
     They are fitted with the few tokens that the texts have, which takes seconds; then their tables
-    get all rows, those of tokens that were never seen pointing away from what a model thinks.
+    get all rows, and those of tokens that were never seen are given a low logit.
     """
     few = tokenizer(roles, None)
     small = Policy(make_model(True, few, len(few)), few)
@@ -114,8 +116,7 @@ def save_players(folder: Path, roles: RolesConfig, steps: int = 60) -> dict[bool
     fit(small, examples, Settings(steps=steps, lr=5e-3, batch_tokens=1500, micro_tokens=2048))
     words = tokenizer(roles)
     learned, plain = small.model.state_dict(), len(few) - len(SPECIAL)
-    hidden = [small.model.model(torch.tensor([e.prompt_ids + e.response_ids]))[0] for e in examples]
-    away = -2 * torch.cat(hidden, dim=1).mean(dim=(0, 1)).detach()
+    away = _away(small, examples)
     saved = {}
     for tied in (False, True):
         player = Policy(make_model(tied, words), words)
@@ -130,6 +131,20 @@ def save_players(folder: Path, roles: RolesConfig, steps: int = 60) -> dict[bool
         saved[tied] = folder / ("tied" if tied else "untied")
         player.save(saved[tied])
     return saved
+
+
+@torch.no_grad()
+def _away(policy: Policy, examples: Sequence[Example]) -> torch.Tensor:
+    """A row [d] of the head that gives a logit of about -20 wherever a response is written."""
+    hidden = []
+    for e in examples:
+        ids = torch.tensor([e.prompt_ids + e.response_ids])
+        hidden.append(policy.model.model(ids).last_hidden_state[0, len(e.prompt_ids) - 1 :])
+    states = torch.cat(hidden).double()
+    wanted = torch.full((len(states), 1), -20.0, dtype=torch.float64)
+    ridge = 1e-2 * torch.eye(states.shape[1], dtype=torch.float64)
+    solved = torch.linalg.solve(states.T @ states + ridge, states.T @ wanted)
+    return solved[:, 0].float()
 
 
 def write_sets(folder: Path, n: int = 2) -> None:

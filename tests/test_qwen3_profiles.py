@@ -158,7 +158,8 @@ def test_a_small_model_of_this_shape_passes_every_phase(
     qwen3_like.write_sets(tmp_path / "data")
     lengths = {"proposer": 32, "solver": 12, "votes": 12, "evaluation": 8}
     overrides = [f"{section}.max_new_tokens={n}" for section, n in lengths.items()]
-    overrides += [f"model.path={players[tied]}", "evaluation.limit=1"]
+    overrides += ["proposer.group_size=2", "curriculum.questions=4", "evaluation.limit=1"]
+    overrides += [f"model.path={players[tied]}"]
     config, passed = load_config(profile, smoke=True, overrides=overrides)
     spec = RunSpec(method, 0, config, tuple(passed))
 
