@@ -90,15 +90,20 @@ def weights_hash(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_warm_start(base: Path, revision: str | None = None) -> dict[str, Any] | None:
+def read_warm_start(
+    base: Path, revision: str | None = None, *, local: bool = False
+) -> dict[str, Any] | None:
     """The declared warm start of a base model; None if it declares none.
+
+    Args:
+        local: ask this machine alone, not the hub.
 
     Raises:
         HarnessError: the declaration is unreadable, or it is of other weights.
     """
     if base.suffix == ".gguf":
         return None
-    path = base / RECORD if base.exists() else _hub_file(base, revision)
+    path = base / RECORD if base.exists() else hub_file(base, RECORD, revision, local=local)
     if path is None or not path.exists():
         return None
     record = read_json(path)
@@ -154,14 +159,19 @@ def describe_base(
     }
 
 
-def _hub_file(base: Path, revision: str | None) -> Path | None:
-    """The record in a hub repository; None where there is none or the hub can't be asked."""
+def hub_file(base: Path, name: str, revision: str | None, *, local: bool = False) -> Path | None:
+    """A file of a hub repository; None where there is none or the hub can't be asked.
+
+    Args:
+        local: look at what was downloaded before, nowhere else.
+    """
     from transformers.utils import cached_file
 
     found = cached_file(
         str(base),
-        RECORD,
+        name,
         revision=revision,
+        local_files_only=local,
         _raise_exceptions_for_gated_repo=False,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,

@@ -15,6 +15,7 @@ accepts any checksum and number of rows; every other check stays.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -23,13 +24,14 @@ import os
 import re
 import tomllib
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from harness.errors import HarnessError, one_line
+from harness.errors import HarnessError, MissingDataError, one_line
 from harness.grading import extract_answer
 
 #: Environment variable: the folder with the data sets.
@@ -38,6 +40,8 @@ ENV: Final = "COEVOLUTION_DATA"
 UNVERIFIED: Final = "COEVOLUTION_UNVERIFIED"
 CATALOGUE: Final = Path(__file__).resolve().parents[1] / "tasks" / "sources.toml"
 
+_HUB: Final = ContextVar("hub", default=True)
+"""Whether the hub may be asked."""
 _FORMS: Final = ("text", "hash", "boxed", "integer", "list")
 
 
@@ -95,6 +99,16 @@ def use_folder(path: Path | None) -> None:
         os.environ[ENV] = str(_folder(path).resolve())
 
 
+@contextlib.contextmanager
+def without_hub() -> Iterator[None]:
+    """Nothing is fetched: a set that isn't in the data folder is missing."""
+    token = _HUB.set(False)
+    try:
+        yield
+    finally:
+        _HUB.reset(token)
+
+
 def file_sha256(path: Path) -> str:
     """sha256 (hex) of a file's bytes, of a compressed file as it lies there."""
     with path.open("rb") as file:
@@ -114,18 +128,22 @@ def load_items(name: str, folder: Path | None = None) -> list[dict[str, Any]]:
         folder: where its file lies; by default ``data_folder()``, and without one the hub.
 
     Raises:
-        HarnessError: unknown name; missing or empty file; wrong checksum or number of rows; a row
-            that is not JSON, lacks an id, a problem or an answer, or repeats an id; a hub that
-            can't be reached.
+        MissingDataError: its file is missing, or the hub can't be reached.
+        HarnessError: unknown name; empty file; wrong checksum or number of rows; a row
+            that is not JSON, lacks an id, a problem or an answer, or repeats an id.
     """
     if (source := sources().get(name)) is None:
         raise HarnessError(f"data: unknown set {name!r}; known: {', '.join(sources())}")
     folder = data_folder() if folder is None else folder
+    if folder is None and not _HUB.get():
+        raise MissingDataError(
+            f"{name}: no data folder is named (--data DIR or {ENV}), and the hub isn't asked"
+        )
     if folder is None:
         return _items(_hub_rows(source), source, f"{source.hub}@{source.revision}")
     path = _folder(folder) / source.file
     if not path.is_file():
-        raise HarnessError(f"{name}: {path} is missing; {_how_to_get(source)}")
+        raise MissingDataError(f"{name}: {path} is missing; {_how_to_get(source)}")
     rows = read_rows(
         path, ("id", "problem"), sha256=source.sha256, rows=source.rows, name=source.name
     )
@@ -240,7 +258,7 @@ def _hub_rows(source: Source) -> list[dict[str, Any]]:
             raw.extend(dict(row) for row in part)
     except Exception as error:  # whatever the hub's client, the network or a parser raises
         reason = one_line(error)[:300] or type(error).__name__
-        raise HarnessError(
+        raise MissingDataError(
             f"{source.name}: can't load {source.hub} at {source.revision} from the Hugging Face "
             f"hub ({reason}); {local}"
         ) from error

@@ -12,6 +12,10 @@ class HarnessError(Exception):
     exit_code: int = 2
 
 
+class MissingDataError(HarnessError):
+    """A data set isn't on this machine, and can't or mustn't be fetched."""
+
+
 class RunLockedError(HarnessError):
     """Another process is working on the same run folder."""
 

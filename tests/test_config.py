@@ -84,6 +84,42 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, MINIMAL + "smoke:\n"), smoke=True)[0].iterations == 5
 
 
+def test_a_profile_extends_another_and_states_differences_only(tmp_path: Path) -> None:
+    grand = "profile: grand\nvotes: {n: 7, top_k: 3}\nsmoke: {iterations: 2, threads: 3}\n"
+    write(tmp_path, MINIMAL + grand, "grand.yaml")
+    write(tmp_path, "extends: grand.yaml\nvotes: {n: 5}\niterations: 4\n", "parent.yaml")
+    child = "extends: parent.yaml\nsmoke: {iterations: 1}\nevaluation: {tasks: [aime24]}\n"
+    config, passed = load_config(write(tmp_path, child, "child.yaml"))
+    assert (config.profile, config.suite, passed) == ("child", "mine", [])
+    assert (config.votes.n, config.votes.top_k, config.iterations) == (5, 3, 4)
+    assert config.evaluation.tasks == ("aime24",)
+    small = load_config(str(tmp_path / "child.yaml"), smoke=True)[0]
+    assert (small.profile, small.iterations, small.threads) == ("child-smoke", 1, 3)
+    assert load_config(str(tmp_path / "grand.yaml"))[0].profile == "grand"
+
+
+def test_a_profile_of_ones_own_extends_a_shipped_one(tmp_path: Path) -> None:
+    config, _ = load_config(write(tmp_path, "extends: ladder\niterations: 3\n"))
+    ladder = load_config("ladder")[0]
+    assert config == ladder.model_copy(update={"profile": "mine", "iterations": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("extends: mine.yaml\n", "mine.yaml extends itself"),
+        ("extends: other.yaml\n", "other.yaml extends itself"),
+        ("extends: nowhere\n", "'nowhere' not found"),
+        ("extends: [ladder]\n", "expected the name"),
+        ("extends: ladder\nzzz: 1\n", "zzz: unknown key"),
+    ],
+)
+def test_bad_extends_are_one_line(tmp_path: Path, text: str, told: str) -> None:
+    write(tmp_path, "extends: deeper.yaml\n", "other.yaml")
+    write(tmp_path, "extends: other.yaml\n", "deeper.yaml")
+    assert told in refused(write(tmp_path, text))
+
+
 def test_unknown_profile_names_the_shipped_ones() -> None:
     for name in ("laddder", "/nowhere/x.yaml", "../profiles/ladder"):
         if (PROFILES / f"{name}.yaml").is_file():

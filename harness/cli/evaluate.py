@@ -201,7 +201,8 @@ def list_tasks(include: str, as_json: bool) -> None:
     table = Table("task", "benchmark", "mode", "samples", "prompt", "max tokens", title="tasks")
     for row in found:
         members = row.get("tasks")
-        cells = [row["task"], "both: " + ", ".join(members)] if members else row.values()
+        told = ("task", "benchmark", "mode", "samples", "prompt", "max_new_tokens")
+        cells = [row["task"], "both: " + ", ".join(members)] if members else [row[k] for k in told]
         table.add_row(*map(str, cells))
     Console().print(table)
 

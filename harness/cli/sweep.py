@@ -13,7 +13,8 @@ from harness import leaderboard as boards
 from harness.cli.progress import SweepProgress
 from harness.cli.publish import check_writable, publish
 from harness.config import RunConfig, load_config
-from harness.errors import HarnessError, one_line
+from harness.data import without_hub
+from harness.errors import HarnessError, MissingDataError, one_line
 from harness.launch import Outcome, launch
 from harness.launch.plan import print_plan
 from harness.methods import build, entries, load_plugin
@@ -52,6 +53,8 @@ class Sweep:
     config: RunConfig
     plugins: list[str]
     results: Path | None = None
+    missing: str = ""
+    """The data that a run would stop at, where `create` was told to go on without."""
 
     @classmethod
     def create(
@@ -64,12 +67,15 @@ class Sweep:
         settings: Sequence[str] | None,
         plugins: Sequence[str] | None,
         results: Path | None = None,
+        *,
+        planned: bool = False,
     ) -> Sweep:
         """Check everything that can be checked before anything is written.
 
         Args:
             methods: entries; ``all`` stands for every registered one.
             results: folder of compact runs, which are not repeated and to which new ones are added.
+            planned: only to be planned: missing data sets are noted, and nothing is fetched.
 
         Raises:
             HarnessError: an unknown name or a bad value.
@@ -77,7 +83,9 @@ class Sweep:
         for plugin in plugins or []:
             load_plugin(plugin)
         config, passed = load_config(profile, smoke=smoke, overrides=settings or [])
-        check_inputs(config)
+        missing = _missing_data(config) if planned else ""
+        if not planned:
+            check_inputs(config)
         wanted = [baseline or config.baseline, *(m for m in methods if m != ALL)]
         built = [build(m) for m in wanted]
         for method, _ in built:
@@ -90,11 +98,12 @@ class Sweep:
             for seed in parse_seeds(seeds)
             for name in names
         ]
-        return cls(specs, base, config, list(plugins or []), results)
+        return cls(specs, base, config, list(plugins or []), results, missing)
 
     def plan(self, runs: Path, jobs: int, as_json: bool) -> int:
         """Print what would run."""
-        print_plan(self.specs, self._places(runs), _jobs(jobs, self.config.threads), as_json)
+        jobs = _jobs(jobs, self.config.threads)
+        print_plan(self.specs, self._places(runs), jobs, as_json, self.missing)
         return 0
 
     def _places(self, runs: Path) -> list[Path]:
@@ -123,6 +132,16 @@ class Sweep:
         if folders:
             publish(folders, out, self.baseline, as_json=as_json)
         return code
+
+
+def _missing_data(config: RunConfig) -> str:
+    """Check the inputs that are here; what is said about a data set that isn't."""
+    try:
+        with without_hub():
+            check_inputs(config)
+    except MissingDataError as error:
+        return one_line(error)
+    return ""
 
 
 def _every_entry(config: RunConfig) -> list[str]:

@@ -1,4 +1,8 @@
-"""Profiles: YAML files that resolve to a `RunConfig`."""
+"""Profiles: YAML files that resolve to a `RunConfig`.
+
+A profile that says ``extends: NAME`` (a shipped profile, or a file beside it) states differences
+only: mappings are joined key by key, anything else is replaced. What it extends may extend another.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ def load_config(
     Raises:
         HarnessError: unknown profile, unknown key or bad value.
     """
-    data = _read(profile)
+    data = _read_chain(profile)
     smoke_section = data.pop("smoke", None) or {}
     if not isinstance(smoke_section, dict):
         raise HarnessError(f"profile {profile}: smoke: expected a mapping")
@@ -103,8 +107,36 @@ def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return found
 
 
-def _read(profile: str) -> dict[str, Any]:
-    path = Path(profile) if profile.endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
+def _read_chain(profile: str) -> dict[str, Any]:
+    """A profile joined with all that it extends.
+
+    Raises:
+        HarnessError: one of them is missing or unreadable, or extends itself.
+    """
+    path = _locate(profile, Path())
+    seen, chain = [path.resolve()], [_read(path, profile)]
+    while (base := chain[-1].pop("extends", None)) is not None:
+        if not isinstance(base, str):
+            raise HarnessError(f"profile {path}: extends: expected the name of a profile")
+        path = _locate(base, path.parent)
+        if path.resolve() in seen:
+            raise HarnessError(f"profile {profile}: extends: {base} extends itself in the end")
+        seen.append(path.resolve())
+        chain.append(_read(path, base))
+        chain[-1].pop("profile", None)  # a name is not inherited
+    data: dict[str, Any] = {}
+    for part in reversed(chain):
+        _merge(data, part)
+    return data
+
+
+def _locate(profile: str, beside: Path) -> Path:
+    """A shipped profile's file by its name, or a path; a relative one is sought in ``beside``."""
+    named = profile.endswith((".yaml", ".yml"))
+    return beside / profile if named else PROFILES / f"{profile}.yaml"
+
+
+def _read(path: Path, profile: str) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(list_profiles())
         raise HarnessError(f"profile {profile!r} not found; shipped: {known}; or give a .yaml file")

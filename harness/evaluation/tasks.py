@@ -63,8 +63,9 @@ def load_tasks(
 def describe_tasks(include_path: Path) -> list[dict[str, Any]]:
     """What the YAMLs of a folder say, without loading any data.
 
-    Keys: task, benchmark, mode, samples (of an item), prompt ("chat" or "plain"), max_new_tokens;
-    a group has its members as ``tasks`` and nothing else.
+    Keys: task, benchmark, mode, samples (of an item), prompt ("chat" or "plain"), max_new_tokens,
+    source (its set in the catalogue of `harness.data`, if it names one); a group has its members as
+    ``tasks`` and nothing else.
     """
     from lm_eval.tasks import TaskManager
 
@@ -85,6 +86,7 @@ def describe_tasks(include_path: Path) -> list[dict[str, Any]]:
                 "samples": int(config.get("repeats", 1)),
                 "prompt": "chat" if metadata.get("chat_template", True) else "plain",
                 "max_new_tokens": kwargs.get("max_gen_toks"),
+                "source": (config.get("dataset_kwargs") or {}).get("source"),
             }
         )
     return found

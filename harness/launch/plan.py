@@ -1,105 +1,86 @@
-"""What a sweep would cost, from its configuration alone."""
+"""What a sweep would do and cost, from its configuration alone."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from harness.base import base_label, find_base, read_warm_start
-from harness.config.schema import RunConfig
-from harness.run import RunSpec, load_evaluator
+from harness.config.published import diff, published
+from harness.data import without_hub
+from harness.launch.bounds import evaluation_bound, evaluation_tokens_at_most, tokens_at_most
+from harness.launch.estimate import estimate
+from harness.launch.show_plan import show_plan
+from harness.run import RunSpec
 from harness.store import RunFolder, Status, read_json
 
-
-def tokens_at_most(config: RunConfig) -> dict[str, int]:
-    """Upper bounds of the tokens one run samples, by purpose; real responses are shorter."""
-    p, s, v, c = config.proposer, config.solver, config.votes, config.curriculum
-    rollouts = p.prompts_per_step * p.group_size
-    per_iteration = {
-        "proposer rollouts": p.steps * rollouts * p.max_new_tokens,
-        "reward votes": p.steps * rollouts * v.n * v.max_new_tokens,
-        "curriculum": c.max_rounds * c.questions * p.max_new_tokens,
-        "label votes": c.max_rounds * c.questions * v.n * v.max_new_tokens,
-        "solver rollouts": s.steps * s.prompts_per_step * s.group_size * s.max_new_tokens,
-    }
-    return {name: tokens * config.iterations for name, tokens in per_iteration.items()}
+__all__ = ["evaluation_tokens_at_most", "make_plan", "print_plan", "tokens_at_most"]
 
 
-def evaluation_tokens_at_most(config: RunConfig) -> int:
-    """Upper bound of the tokens that one run's evaluations sample, the base's included.
-
-    Raises:
-        HarnessError: a task or its data is missing.
-    """
-    from harness.evaluation.lm import sampling_params
-
-    said, last = config.evaluation, config.iterations
-    due = [t for t in range(1, last + 1) if t == last or (said.every and t % said.every == 0)]
-    once = 0
-    for task in load_evaluator(config).tasks.values():
-        items = min(len(task.eval_docs), said.limit or len(task.eval_docs))
-        longest = sampling_params(task.config.generation_kwargs).max_new_tokens
-        once += items * int(task.config.repeats) * longest
-    return (1 + len(due)) * once
-
-
-def print_plan(specs: Sequence[RunSpec], places: Sequence[Path], jobs: int, as_json: bool) -> None:
-    """Runs with their state, the bound on tokens, and time and memory where known.
+def make_plan(
+    specs: Sequence[RunSpec], places: Sequence[Path], jobs: int, missing: str = ""
+) -> dict[str, Any]:
+    """Runs with their state, the bound on tokens, time and memory where known, and what is
+    estimated or published. Nothing is fetched.
 
     Args:
         places: folders of runs, the one to run in first.
+        missing: what a run would stop at, if something is known to be missing.
     """
-    rows = []
-    for spec in specs:
-        folder = spec.find(places)
-        state = folder.status
-        started = (folder.path / "manifest.json").exists()
-        name = "missing" if state is Status.INCOMPLETE and not started else str(state)
-        rows.append(
-            {"method": spec.method, "seed": spec.seed, "state": name, "folder": str(folder)}
-        )
-    config = specs[0].config
-    bound = {**tokens_at_most(config), "evaluations": evaluation_tokens_at_most(config)}
-    missing = [r for r in rows if r["state"] in ("missing", "incomplete")]
-    seconds, memory = _measured([spec.find(places) for spec in specs])
-    model = config.model
-    plan: dict[str, Any] = {
+    spec = specs[0]
+    config, model = spec.config, spec.config.model
+    with without_hub():
+        evaluations, unseen = evaluation_bound(config)
+    rows = [_run(s, places) for s in specs]
+    todo = [r for r in rows if r["state"] in ("missing", "incomplete")]
+    seconds, memory = _measured([s.find(places) for s in specs])
+    compared = diff(config, spec.passed)
+    return {
+        "profile": config.profile,
         "base_model": base_label(
-            model.path, read_warm_start(find_base(model.path), model.revision)
+            model.path, read_warm_start(find_base(model.path), model.revision, local=True)
         ),
         "runs": rows,
-        "missing": len(missing),
+        "missing": len(todo),
         "jobs": jobs,
-        "tokens_at_most_per_run": bound,
+        "tokens_at_most_per_run": {**tokens_at_most(config), "evaluations": evaluations},
+        "missing_data": missing or unseen or None,
         "seconds_per_run": seconds,
-        "estimated_wall_seconds": seconds and seconds * -(-len(missing) // jobs),
+        "estimated_wall_seconds": seconds and seconds * -(-len(todo) // jobs),
         "peak_memory_bytes_per_run": memory,
+        "estimate": estimate(config, evaluations),
+        "published": [asdict(row) for row in compared],
+        "deviations": [d.model_dump() for d in published().loop] if compared else [],
     }
+
+
+def print_plan(
+    specs: Sequence[RunSpec],
+    places: Sequence[Path],
+    jobs: int,
+    as_json: bool,
+    missing: str = "",
+) -> None:
+    """Print `make_plan`, for people or as JSON."""
+    plan = make_plan(specs, places, jobs, missing)
     if as_json:
         print(json.dumps(plan, indent=1))
-        return
-    console = Console()
-    title = f"profile {config.profile}\nbase model: {escape(plan['base_model'])}"
-    table = Table("method", "seed", "state", "folder", title=title)
-    for row in rows:
-        table.add_row(str(row["method"]), str(row["seed"]), str(row["state"]), str(row["folder"]))
-    console.print(table)
-    for name, tokens in bound.items():
-        console.print(f"  {name}: at most {tokens:,} tokens per run")
-    if seconds and memory:
-        console.print(
-            f"  measured on earlier runs: {seconds:.0f} s and {memory / 2**20:.0f} MiB per run; "
-            f"{len(missing)} to do, {jobs} side by side: about "
-            f"{plan['estimated_wall_seconds'] or 0:.0f} s"
-        )
     else:
-        console.print(f"  {len(missing)} to do, {jobs} side by side; none has been timed here yet")
+        show_plan(plan, Console())
+
+
+def _run(spec: RunSpec, places: Sequence[Path]) -> dict[str, Any]:
+    """A run and its state."""
+    folder = spec.find(places)
+    started = (folder.path / "manifest.json").exists()
+    unstarted = folder.status is Status.INCOMPLETE and not started
+    state = "missing" if unstarted else str(folder.status)
+    return {"method": spec.method, "seed": spec.seed, "state": state, "folder": str(folder)}
 
 
 def _measured(folders: Sequence[RunFolder]) -> tuple[float | None, int | None]:

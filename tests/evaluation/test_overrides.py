@@ -97,5 +97,6 @@ def test_tasks_are_described_without_their_data(tasks_folder: Path) -> None:
         "samples": 1,
         "prompt": "chat",
         "max_new_tokens": 56,
+        "source": None,
     }
     assert (sampled["mode"], sampled["samples"]) == ("sampled", 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -53,7 +53,9 @@ def run(
 
     use_folder(data)
     mirrored = Log.of(log, log_dir)
-    made = Sweep.create([method], seeds, profile, baseline, smoke, settings, plugin, results)
+    made = Sweep.create(
+        [method], seeds, profile, baseline, smoke, settings, plugin, results, planned=dry_run
+    )
     if dry_run:
         return made.plan(runs, jobs, as_json)
     return made.run(runs, out, jobs, as_json, mirrored)
@@ -88,7 +90,10 @@ def sweep(
     if not methods.split():
         raise HarnessError("--methods: name at least one method")
     mirrored = Log.of(log, log_dir)
-    made = Sweep.create(methods.split(), seeds, profile, baseline, smoke, settings, plugin, results)
+    made = Sweep.create(
+        *(methods.split(), seeds, profile, baseline, smoke, settings, plugin, results),
+        planned=dry_run,
+    )
     if dry_run:
         return made.plan(runs, jobs, as_json)
     return made.run(runs, out, jobs, as_json, mirrored)
@@ -96,7 +101,10 @@ def sweep(
 
 @app.command()
 def plan(
-    method: Annotated[str, typer.Option(help=METHOD_HELP)],
+    method: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help=f"{METHOD_HELP} Default: the baseline alone."),
+    ] = None,
     seeds: Seeds = "3",
     profile: Profile = "ladder",
     baseline: Baseline = None,
@@ -109,12 +117,18 @@ def plan(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> int:
-    """What `run` would do: runs done and missing, tokens, time, memory. Changes nothing."""
+    """What `run` would do: runs done and missing, tokens, time, memory, GPU-hours.
+
+    Changes and fetches nothing; where the profile follows a paper, it is printed beside it.
+    """
     from harness.cli.sweep import Sweep
     from harness.data import use_folder
 
     use_folder(data)
-    sweep = Sweep.create([method], seeds, profile, baseline, smoke, settings, plugin, results)
+    methods = [] if method is None else [method]
+    sweep = Sweep.create(
+        methods, seeds, profile, baseline, smoke, settings, plugin, results, planned=True
+    )
     return sweep.plan(runs, jobs, as_json)
 
 
