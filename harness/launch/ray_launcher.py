@@ -206,6 +206,7 @@ def _connect(address: str) -> Any:
         HarnessError: no cluster there, or not one that this process can join.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     _knock(address)
     import ray
@@ -223,7 +224,8 @@ def _connect(address: str) -> Any:
         ray.shutdown()
         raise HarnessError(
             f"--launcher ray: cannot join the cluster at {address} ({one_line(error)[:200]}); "
-            "start a node on this machine with `ray start`, and give its cluster's HOST:PORT"
+            "start a node on this machine with `ray start`, give its cluster's HOST:PORT, and set "
+            "RAY_AUTH_MODE=token if the cluster asks for a token"
         ) from error
     return ray
 
