@@ -33,7 +33,29 @@ Results = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="Folder of compact runs: what is there isn't repeated, new ones are added."),
 ]
-Jobs = Annotated[int, typer.Option(help="Runs side by side; 0: one per core.", min=0)]
+Jobs = Annotated[
+    int,
+    typer.Option(help="Runs side by side; 0: one per core, or all that a cluster holds.", min=0),
+]
+LauncherName = Annotated[
+    str, typer.Option("--launcher", help="Where runs are done: local, or ray for a cluster.")
+]
+RayAddress = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="HOST:PORT of a Ray cluster; default: $RAY_ADDRESS, else this machine."),
+]
+Cpus = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(help="CPUs that a run asks of Ray; default: its threads.", min=0.01),
+]
+Gpus = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(help="GPUs that a run asks of Ray; default: as its profile needs.", min=0),
+]
+Memory = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(help="GiB that a run asks of Ray; default: the most that one took.", min=0),
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The profile's small size, for a look.")]
 Settings = Annotated[
     Optional[list[str]],  # noqa: UP045

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import leaderboard as boards
@@ -15,7 +14,8 @@ from harness.cli.publish import check_writable, publish
 from harness.config import RunConfig, load_config
 from harness.data import without_hub
 from harness.errors import HarnessError, MissingDataError, one_line
-from harness.launch import Outcome, launch
+from harness.launch import Outcome, Pool, launch
+from harness.launch.choice import Launcher
 from harness.launch.plan import print_plan
 from harness.methods import build, entries, load_plugin
 from harness.run import RunSpec, check_inputs, check_version, load_spec
@@ -53,6 +53,7 @@ class Sweep:
     config: RunConfig
     plugins: list[str]
     results: Path | None = None
+    launcher: Launcher = field(default_factory=Launcher)
     missing: str = ""
     """The data that a run would stop at, where `create` was told to go on without."""
 
@@ -68,6 +69,7 @@ class Sweep:
         plugins: Sequence[str] | None,
         results: Path | None = None,
         *,
+        launcher: Launcher | None = None,
         planned: bool = False,
     ) -> Sweep:
         """Check everything that can be checked before anything is written.
@@ -98,13 +100,22 @@ class Sweep:
             for seed in parse_seeds(seeds)
             for name in names
         ]
-        return cls(specs, base, config, list(plugins or []), results, missing)
+        return cls(
+            *(specs, base, config, list(plugins or []), results),
+            launcher=launcher or Launcher(),
+            missing=missing,
+        )
 
     def plan(self, runs: Path, jobs: int, as_json: bool) -> int:
         """Print what would run."""
-        jobs = _jobs(jobs, self.config.threads)
-        print_plan(self.specs, self._places(runs), jobs, as_json, self.missing)
+        with self.launcher.open(self._todo(runs), runs) as pool:
+            side_by_side = pool.slots(jobs)
+        print_plan(self.specs, self._places(runs), side_by_side, as_json, self.missing)
         return 0
+
+    def _todo(self, runs: Path) -> list[RunSpec]:
+        """The runs that no other folder has finished."""
+        return [s for s in self.specs if s.find(self._places(runs)).path.parent == runs]
 
     def _places(self, runs: Path) -> list[Path]:
         return [runs] if self.results is None else [runs, self.results]
@@ -115,16 +126,15 @@ class Sweep:
         for spec in self.specs:
             for place in places:
                 check_version(spec.folder(place), spec)
-        check_writable(out, *places)
 
         def keep(spec: RunSpec) -> None:
             if self.results is not None:
                 boards.compact(spec.folder(runs).path, self.results)
 
-        todo = [s for s in self.specs if s.find(places).path.parent == runs]
-        outcomes = run_all(
-            todo, runs, jobs, self.plugins, self.config.threads, finished=keep, log=log
-        )
+        todo = self._todo(runs)
+        with self.launcher.open(todo, runs) as pool:
+            check_writable(out, *places)
+            outcomes = run_all(todo, runs, jobs, self.plugins, pool, finished=keep, log=log)
         code = report_errors(outcomes)
         folders = boards.find_runs(
             *places, profile=self.config.profile, config_hash=self.specs[0].digest
@@ -162,15 +172,15 @@ def run_all(
     runs: Path,
     jobs: int,
     plugins: Sequence[str],
-    threads: int,
+    pool: Pool,
     finished: Callable[[RunSpec], None] = lambda spec: None,
     log: Log | None = None,
 ) -> list[Outcome]:
     """Launch the runs that aren't done, with a table of those in progress."""
-    log, jobs = log or Log(), _jobs(jobs, threads)
+    log = log or Log()
     folders = [spec.folder(runs).path for spec in specs]
     with (
-        SweepProgress(specs, runs, jobs) as progress,
+        SweepProgress(specs, runs, pool.slots(jobs)) as progress,
         Tracking(log.trackers, log.folder or runs / FOLDER, lambda: folders),
     ):
         return launch(
@@ -180,11 +190,17 @@ def run_all(
             plugins=plugins,
             watch=progress.update,
             finished=finished,
+            pool=pool,
         )
 
 
 def resume_runs(
-    runs: Path, jobs: int, plugins: Sequence[str], as_json: bool, log: Log | None = None
+    runs: Path,
+    jobs: int,
+    plugins: Sequence[str],
+    as_json: bool,
+    log: Log | None = None,
+    launcher: Launcher | None = None,
 ) -> int:
     """Finish the incomplete runs of a folder."""
     for plugin in plugins:
@@ -204,8 +220,8 @@ def resume_runs(
                 f"{folder}: its manifest belongs in {spec.folder(runs).path.name}; rename it back"
             )
         specs.append(spec)
-    threads = max((s.config.threads for s in specs), default=1)
-    outcomes = run_all(specs, runs, jobs, plugins, threads, log=log) if specs else []
+    with (launcher or Launcher()).open(specs, runs) as pool:
+        outcomes = run_all(specs, runs, jobs, plugins, pool, log=log) if specs else []
     rows = [{"run": str(o.spec.folder(runs)), "status": str(o.status)} for o in outcomes]
     print(json.dumps(rows) if as_json else f"{len(folders)} runs, {len(specs)} resumed")
     return report_errors(outcomes)
@@ -235,7 +251,3 @@ def parse_seeds(text: str) -> list[int]:
     if not 0 < len(values) <= _MOST_SEEDS or min(values) < 0 or len(set(values)) < len(values):
         raise HarnessError(f"--seeds {text!r}: a count >= 1 or a list of different seeds >= 0")
     return values
-
-
-def _jobs(jobs: int, threads: int) -> int:
-    return jobs or max(1, (os.cpu_count() or 1) // threads)

@@ -1,5 +1,5 @@
-"""Launching runs: local processes side by side."""
+"""Launching runs: local processes side by side, or tasks on a Ray cluster."""
 
-from harness.launch.local import Outcome, launch
+from harness.launch.loop import Outcome, Pool, launch
 
-__all__ = ["Outcome", "launch"]
+__all__ = ["Outcome", "Pool", "launch"]

@@ -11,12 +11,17 @@ from harness.cli.options import (
     METHOD_HELP,
     AsJson,
     Baseline,
+    Cpus,
     Data,
+    Gpus,
     Jobs,
+    LauncherName,
     LogDir,
+    Memory,
     Out,
     Plugins,
     Profile,
+    RayAddress,
     Results,
     Runs,
     Seeds,
@@ -44,17 +49,26 @@ def run(
     plugin: Plugins = None,
     log: Trackers = None,
     log_dir: LogDir = None,
+    launcher: LauncherName = "local",
+    ray_address: RayAddress = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
+    memory: Memory = None,
     as_json: AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
 ) -> int:
     """Train a method and its missing baseline runs, evaluate, and write the leaderboard."""
     from harness.cli.sweep import Log, Sweep
     from harness.data import use_folder
+    from harness.launch.choice import Launcher
 
     use_folder(data)
     mirrored = Log.of(log, log_dir)
+    where = Launcher.of(launcher, ray_address, cpus, gpus, memory)
     made = Sweep.create(
-        [method], seeds, profile, baseline, smoke, settings, plugin, results, planned=dry_run
+        *([method], seeds, profile, baseline, smoke, settings, plugin, results),
+        launcher=where,
+        planned=dry_run,
     )
     if dry_run:
         return made.plan(runs, jobs, as_json)
@@ -79,19 +93,27 @@ def sweep(
     plugin: Plugins = None,
     log: Trackers = None,
     log_dir: LogDir = None,
+    launcher: LauncherName = "local",
+    ray_address: RayAddress = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
+    memory: Memory = None,
     as_json: AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
 ) -> int:
     """As `run`, for several methods with one baseline."""
     from harness.cli.sweep import Log, Sweep
     from harness.data import use_folder
+    from harness.launch.choice import Launcher
 
     use_folder(data)
     if not methods.split():
         raise HarnessError("--methods: name at least one method")
     mirrored = Log.of(log, log_dir)
+    where = Launcher.of(launcher, ray_address, cpus, gpus, memory)
     made = Sweep.create(
         *(methods.split(), seeds, profile, baseline, smoke, settings, plugin, results),
+        launcher=where,
         planned=dry_run,
     )
     if dry_run:
@@ -140,14 +162,22 @@ def resume(
     plugin: Plugins = None,
     log: Trackers = None,
     log_dir: LogDir = None,
+    launcher: LauncherName = "local",
+    ray_address: RayAddress = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
+    memory: Memory = None,
     as_json: AsJson = False,
 ) -> int:
     """Finish every incomplete run of a folder as its own manifest says."""
     from harness.cli.sweep import Log, resume_runs
     from harness.data import use_folder
+    from harness.launch.choice import Launcher
 
     use_folder(data)
-    return resume_runs(runs, jobs, plugin or [], as_json, Log.of(log, log_dir))
+    mirrored = Log.of(log, log_dir)
+    where = Launcher.of(launcher, ray_address, cpus, gpus, memory)
+    return resume_runs(runs, jobs, plugin or [], as_json, mirrored, where)
 
 
 @app.command()
