@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import is_offline_mode, try_to_load_from_cache
+from huggingface_hub.constants import HF_HUB_CACHE
 from transformers import AutoTokenizer
 
 from harness.errors import HarnessError
@@ -25,6 +28,8 @@ def load_tokenizer(path: str | Path, **kwargs: Any) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **gguf, **kwargs)
     except Exception as error:
+        if absent := absent_from_cache(path, kwargs.get("revision")):
+            raise HarnessError(absent) from error
         raise HarnessError(
             f"model {path}: no usable tokenizer ({first_line(error)}); {hint}"
         ) from error
@@ -32,6 +37,37 @@ def load_tokenizer(path: str | Path, **kwargs: Any) -> Any:
     if not tokenizer("a", add_special_tokens=False)["input_ids"]:
         raise HarnessError(f"model {path}: no usable tokenizer (it knows no text); {hint}")
     return tokenizer
+
+
+def absent_from_cache(path: str | Path, revision: str | None = None) -> str:
+    """What to say of a hub id that couldn't be loaded: the files that the cache lacks; else "".
+
+    A model in parts is known by its index, which names them.
+    """
+    repository = str(path)
+    if Path(path).exists() or repository.count("/") != 1 or repository.startswith((".", "/", "~")):
+        return ""
+
+    def cached(name: str) -> Path | None:
+        found = try_to_load_from_cache(repository, name, revision=revision)
+        return Path(found) if isinstance(found, str) else None
+
+    wanted = ["config.json", "tokenizer_config.json", "tokenizer.json"]
+    index = cached("model.safetensors.index.json")
+    if index is None:
+        wanted.append("model.safetensors")
+    else:
+        wanted += sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    absent = [name for name in wanted if cached(name) is None]
+    if not absent:
+        return ""
+    at = f" at {revision}" if revision else ""
+    why = "HF_HUB_OFFLINE is set" if is_offline_mode() else "the hub didn't give it"
+    return (
+        f"model {repository}{at}: {', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not in "
+        f"the cache ({HF_HUB_CACHE}), and {why}; `hf download {repository}` where there is a "
+        "network, or give a folder"
+    )
 
 
 def source_of(path: str | Path) -> tuple[str, dict[str, Any]]:

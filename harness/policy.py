@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 from harness.engines.base import LogitsRule, replay_of
 from harness.errors import HarnessError, RunFailedError
 from harness.kernels import Keep, linear_logprob
-from harness.loading import first_line, load_tokenizer, plain, source_of
+from harness.loading import absent_from_cache, first_line, load_tokenizer, plain, source_of
 from harness.masks import VocabMask
 from harness.packing import order, response_hidden
 from harness.support import Support
@@ -136,6 +136,8 @@ class Policy:
             if gguf:
                 model = plain(model)
         except Exception as error:
+            if absent := absent_from_cache(path, kwargs.get("revision")):
+                raise HarnessError(absent) from error
             raise HarnessError(
                 f"model {path}: cannot load the weights ({first_line(error)}); "
                 "give a folder or hub id with config.json and safetensors, or a .gguf file"
