@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from harness.coevolution import Coevolution
 from harness.config.schema import RunConfig
 from harness.diversity.embedders import load_embedder
 from harness.diversity.topics import labelled_problems, load_topics
+from harness.engines.base import Engines
 from harness.engines.make import make_engines
 from harness.errors import HarnessError
 from harness.evaluation.runner import Evaluator
@@ -92,12 +93,7 @@ def execute(spec: RunSpec, runs: Path) -> Status:
         load = partial(_load, spec.config)
         policy = load(base)
         embedder = load_embedder(spec.config.diversity.embedder)
-        engines = make_engines(
-            spec.config.engine,
-            spec.config.model.dtype,
-            spec.config.engine_rows,
-            lambda kind, what: folder.event(kind, **what),
-        )
+        engines = _engines(spec.config, folder)
         with (
             contextlib.closing(engines),
             Grader(spec.config.grader_workers, spec.config.grader_deadline_s) as grader,
@@ -144,6 +140,9 @@ def check_inputs(config: RunConfig) -> None:
     if base.exists():
         load_tokenizer(base)
         read_warm_start(base)
+    if config.engine.name != "torch":
+        with contextlib.closing(_engines(config)) as engines:
+            _ = engines.about
     load_checker(config.checker)
     if config.diversity.topics is not None:
         labelled_problems(config.diversity.topics)
@@ -170,6 +169,22 @@ def _edited(folder: RunFolder, spec: RunSpec) -> bool:
     manifest = read_json(folder.manifest_path)
     recorded = manifest.get("plugin_hash") if isinstance(manifest, dict) else None
     return bool(recorded != plugin_hash(spec.method))
+
+
+def _engines(config: RunConfig, folder: RunFolder | None = None) -> Engines:
+    """A run's engines; what happens to them goes into the folder's events."""
+
+    def tell(kind: str, what: Mapping[str, Any]) -> None:
+        if folder is not None:
+            folder.event(kind, **what)
+
+    return make_engines(
+        config.engine,
+        config.model.dtype,
+        config.engine_rows,
+        tell,
+        trainers=config.training.processes,
+    )
 
 
 def load_evaluator(config: RunConfig) -> Evaluator:

@@ -28,7 +28,16 @@ TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-SETS = ("math500", "gsm8k_test", "amc23", "minerva_math", "olympiadbench", "aime24", "aime25")
+SETS = (
+    "math_test",
+    "math500",
+    "gsm8k_test",
+    "amc23",
+    "minerva_math",
+    "olympiadbench",
+    "aime24",
+    "aime25",
+)
 PROBLEMS = ("Add 2 and 3.", "Multiply 4 by 6.", "Double 17.")
 
 

@@ -34,6 +34,7 @@ def make_policy(
     dtype: torch.dtype = torch.float32,
     head_dim: int = 16,
     tied: bool = False,
+    longest: int = 256,
 ) -> Policy:
     """Two random layers with logits far enough apart that tokens differ in probability."""
     config = Qwen3Config(
@@ -44,7 +45,7 @@ def make_policy(
         num_attention_heads=2,
         num_key_value_heads=1,
         head_dim=head_dim,
-        max_position_embeddings=256,
+        max_position_embeddings=longest,
         tie_word_embeddings=tied,
         initializer_range=0.3,
         pad_token_id=tokenizer.pad_token_id,

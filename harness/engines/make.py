@@ -46,6 +46,7 @@ def make_engines(
     dtype: str,
     rows: int,
     tell: Callable[[str, Mapping[str, Any]], None] = lambda name, what: None,
+    trainers: int = 0,
 ) -> Engines:
     """The engines of a run.
 
@@ -54,7 +55,11 @@ def make_engines(
         dtype: of the weights.
         rows: that the torch engine samples at once.
         tell: is told of an engine that had to be started again.
+        trainers: GPUs that the trainer has.
+
+    Raises:
+        HarnessError: there are too few GPUs for the servers.
     """
     if config.name == "torch":
         return TorchEngines(dtype, rows)
-    return VllmEngines(config, dtype, tell)
+    return VllmEngines(config, dtype, tell, trainers)

@@ -27,6 +27,7 @@ from harness.engines.base import (
     SamplingParams,
     Weights,
 )
+from harness.engines.placement import server_gpus, visible_gpus
 from harness.engines.rows import mask_record
 from harness.engines.torch_engine import stop_ids
 from harness.errors import HarnessError
@@ -53,12 +54,18 @@ class VllmServer:
         config: the ``engine`` section.
         dtype: of the weights, as the trainer has them.
         tell: is told of what should be in the run's events.
+        gpus: its CUDA_VISIBLE_DEVICES; None: as here.
     """
 
     def __init__(
-        self, config: EngineConfig, dtype: str, tell: Callable[[str, Mapping[str, Any]], None]
+        self,
+        config: EngineConfig,
+        dtype: str,
+        tell: Callable[[str, Mapping[str, Any]], None],
+        gpus: str | None = None,
     ) -> None:
         self.config, self.dtype, self._tell = config, dtype, tell
+        self._environment = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}
         self.holds: tuple[int, int] | None = None
         """The `Weights.key` of what it samples from."""
         self.asleep = False
@@ -143,7 +150,12 @@ class VllmServer:
     def _process(self) -> Child:
         """The process, which says what versions it has before it loads anything."""
         if self._child is None:
-            child = Child(MODULE, name="vLLM", python=self.config.python)
+            child = Child(
+                MODULE,
+                name="vLLM",
+                python=self.config.python,
+                environment=self._environment,
+            )
             try:
                 versions, _ = child.ask("versions", timeout_s=self.config.start_timeout_s)
             except HarnessError:
@@ -238,6 +250,10 @@ class VllmEngines:
         config: the ``engine`` section.
         dtype: of the weights.
         tell: is told of restarts.
+        trainers: GPUs that the trainer has.
+
+    Raises:
+        HarnessError: there are too few GPUs.
     """
 
     def __init__(
@@ -245,10 +261,12 @@ class VllmEngines:
         config: EngineConfig,
         dtype: str,
         tell: Callable[[str, Mapping[str, Any]], None] = lambda name, what: None,
+        trainers: int = 0,
     ) -> None:
         self.config = config
         self.dtype = dtype
-        self.servers = [VllmServer(config, dtype, tell) for _ in range(config.servers)]
+        places = server_gpus(config, trainers, visible_gpus())
+        self.servers = [VllmServer(config, dtype, tell, gpus) for gpus in places]
 
     @property
     def about(self) -> dict[str, Any]:

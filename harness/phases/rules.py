@@ -79,6 +79,7 @@ def remake(recipe: Mapping[str, Any]) -> _Remade:
     rule = method.logits_rule(ctx, None)
     if rule is None:
         raise HarnessError(f"method {recipe['entry']}: no rule here in the engine's process")
+    ctx.counts.clear()  # what the hooks counted was counted where the run is
     return _Remade(rule, ctx.counts)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import tiny_run
 from served_rows import KEYS, PROMPTS, agree
-from tiny import make_mask
+from tiny import make_mask, make_policy
 
 from harness.cli import main
 from harness.config import EngineConfig
@@ -47,6 +47,7 @@ def rule_of(entry: str, policy: Policy) -> PortableRule:
     method, canonical = build(entry)
     ctx = make_context(policy.tokenizer)
     params = method.sampling(ctx, SamplingParams(10, n=4))
+    ctx.counts.clear()
     rule = portable(method.logits_rule(ctx, None), canonical, method, ctx, params)
     assert isinstance(rule, PortableRule)
     return rule
@@ -114,12 +115,14 @@ def test_a_rule_without_a_recipe_is_refused(engines: VllmEngines, base_policy: P
         )
 
 
-def test_an_engine_that_dies_is_started_again(engine_config: EngineConfig, policy: Policy) -> None:
+def test_an_engine_that_dies_is_started_again(
+    engine_config: EngineConfig, base_policy: Policy
+) -> None:
     told: list[str] = []
     engines = VllmEngines(engine_config, "float32", lambda kind, what: told.append(kind))
     try:
         params = SamplingParams(20, n=4)
-        engine = engines.of(policy)
+        engine = engines.of(base_policy)
         first = engine.generate(PROMPTS, params, row_keys=KEYS)
         (server,) = engines.servers
         pid = server.pid
@@ -134,7 +137,7 @@ def test_an_engine_that_dies_is_started_again(engine_config: EngineConfig, polic
 
 
 def test_one_that_dies_again_and_again_is_given_up(
-    engine_config: EngineConfig, policy: Policy
+    engine_config: EngineConfig, base_policy: Policy
 ) -> None:
     """Killed by the system at its first word, as for want of memory."""
     told: list[str] = []
@@ -142,7 +145,7 @@ def test_one_that_dies_again_and_again_is_given_up(
     engines = VllmEngines(doomed, "float32", lambda kind, what: told.append(str(what["reason"])))
     try:
         with pytest.raises(HarnessError, match="it died 2 times in a row"):
-            engines.of(policy).generate(PROMPTS, SamplingParams(200, n=4), row_keys=KEYS)
+            engines.of(base_policy).generate(PROMPTS, SamplingParams(200, n=4), row_keys=KEYS)
         assert len(told) == 1
         assert "no answer" in told[0]
     finally:
@@ -234,16 +237,6 @@ def test_the_same_evaluation(
     assert len({path.name for path in tmp_path.glob("base-*")}) == 2
 
 
-def test_no_vllm_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With an interpreter of which one knows that it has none: a bare one."""
-    bare = subprocess.run(["which", "python3"], capture_output=True, text=True).stdout.strip()
-    settings = tiny_run.settings([*tiny_run.TINY, "engine.name=vllm", f"engine.python={bare}x"])
-    arguments = ["run", "--method", "rzero", "--seeds", "1", "--runs", str(tmp_path / "runs")]
-    assert main([*arguments, "--out", str(tmp_path / "out"), *settings]) != 0
-    _, said = capsys.readouterr()
-    assert f"can't run {bare}x" in said
-
-
 def test_the_processor_of_the_second_runner(interpreter: str) -> None:
     """In vLLM's own environment, against its real interface."""
     script = Path(__file__).with_name("v2_places.py")
@@ -259,3 +252,50 @@ def test_the_processor_of_the_second_runner(interpreter: str) -> None:
 
 
 PROTECTED: dict[str, Any] = {"protected": {"ids": [3, 5], "counts": [["format", 2]]}}
+
+
+def test_every_task_to_its_end(
+    base_policy: Policy,
+    engine_config: EngineConfig,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All eight, greedy and sampled: the torch engine's table, response by response."""
+    from qwen3_like import write_sets
+
+    policy = make_policy(base_policy.tokenizer, head_dim=32, longest=1024)
+    policy.save(tmp_path / "model")
+    write_sets(tmp_path / "data")
+    monkeypatch.setenv("COEVOLUTION_UNVERIFIED", "1")  # sums of our own
+    benchmarks = ["gsm8k", "math", "math500", "minerva", "olympiad"]
+    tasks = [
+        "aime24",
+        "aime25",
+        "amc23",
+        *(f"{b}{x}" for b in benchmarks for x in ("", "_sampled")),
+    ]
+    frames = []
+    for engine in ("torch", "vllm"):
+        out = tmp_path / engine
+        arguments = ["--engine", engine]
+        if engine == "vllm":
+            served_by = {"python": engine_config.python, "enforce_eager": True}
+            for key, value in served_by.items():
+                arguments += ["--set", f"engine.{key}={json.dumps(value)}"]
+        code = main(
+            [
+                *("eval", "--model", str(tmp_path / "model"), "--tasks", ",".join(tasks)),
+                *("--limit", "2", "--samples", "2", "--max-new-tokens", "12"),
+                *("--data", str(tmp_path / "data"), "--out", str(out), "--json", *arguments),
+            ]
+        )
+        assert code == 0
+        (items,) = out.glob("*/items.parquet")
+        frames.append(read_parquet(items))
+    capsys.readouterr()
+    assert set(frames[0]["task"]) == {*benchmarks, "aime24", "aime25", "amc23"}
+    assert len(frames[0]) == len(frames[1]) == 8 * 2 * (1 + 2)
+    assert (frames[0]["response"] == frames[1]["response"]).mean() > 0.9
+    same = ["task", "doc_id", "sample", "mode", "prompt_hash"]
+    assert frames[0][same].equals(frames[1][same])
