@@ -84,6 +84,7 @@ def execute(spec: RunSpec, runs: Path) -> Status:
         check_version(folder, spec)
         if folder.status is not Status.INCOMPLETE:
             return folder.status
+        check_machine(spec.config)
         if _edited(folder, spec):  # an unfinished run of what the file said before
             folder.restart()
         torch.set_num_threads(spec.config.threads)
@@ -133,20 +134,28 @@ def check_inputs(config: RunConfig) -> None:
 
     Raises:
         HarnessError: no base model, tokenizer or checker; an unknown task or set of topics, or one
-            without its data; a way to train that this machine or its packages don't offer.
+            without its data.
     """
-    check_training(config.training)
     base = find_base(config.model.path)
     if base.exists():
         load_tokenizer(base)
         read_warm_start(base)
-    if config.engine.name != "torch":
-        with contextlib.closing(_engines(config)) as engines:
-            _ = engines.about
     load_checker(config.checker)
     if config.diversity.topics is not None:
         labelled_problems(config.diversity.topics)
     load_evaluator(config).task_hashes()
+
+
+def check_machine(config: RunConfig) -> None:
+    """Check what the machine that does the run must have, before anything is written.
+
+    Raises:
+        HarnessError: too few GPUs, a missing package, no vLLM.
+    """
+    check_training(config.training)
+    if config.engine.name != "torch":
+        with contextlib.closing(_engines(config)) as engines:
+            _ = engines.about
 
 
 def check_version(folder: RunFolder, spec: RunSpec) -> None:

@@ -88,6 +88,7 @@ class Sweep:
         missing = _missing_data(config) if planned else ""
         if not planned:
             check_inputs(config)
+            (launcher or Launcher()).check(config)
         wanted = [baseline or config.baseline, *(m for m in methods if m != ALL)]
         built = [build(m) for m in wanted]
         for method, _ in built:
@@ -215,6 +216,7 @@ def resume_runs(
         spec = load_spec(folder.path)
         build(spec.method)[0].check(spec.config)
         check_inputs(spec.config)
+        (launcher or Launcher()).check(spec.config)
         if spec.folder(runs).path != folder.path:
             raise HarnessError(
                 f"{folder}: its manifest belongs in {spec.folder(runs).path.name}; rename it back"

@@ -151,7 +151,7 @@ class EngineConfig(Strict):
     )
     runner: Literal["v1", "v2"] = Field("v1", description="vLLM's model runner")
     servers: int = Field(
-        1, ge=1, description="vLLM processes; with 2, proposer and solver keep one each"
+        1, ge=1, description="vLLM processes, over which the rows of a call are spread"
     )
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs of one server")
     max_model_len: int | None = Field(None, ge=1, description="None: the model's own")

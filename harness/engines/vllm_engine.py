@@ -1,24 +1,25 @@
 """Sampling by vLLM: the engine's side in this process. vLLM itself runs in `vllm_server`.
 
-A server holds one policy's weights at a time; whoever asks it to sample from others has them put
-there first, in place. With ``engine.servers: 2`` proposer and solver keep one each. A server that
-dies is started again and asked again: a row's sample depends on its key alone, so that nothing of
-the run changes.
+The rows of a call are spread over all servers. A server holds one policy's weights at a time;
+whoever asks it to sample from others has them put there first, in place. A server that dies is
+started again and asked again. A row's sample depends on its key alone, so that none of this changes
+anything of the run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from harness.child import Child, ChildDiedError
+from harness.child import Frame
 from harness.config.schema import EngineConfig
 from harness.engines.base import (
     LogitsRule,
@@ -30,174 +31,22 @@ from harness.engines.base import (
 from harness.engines.placement import server_gpus, visible_gpus
 from harness.engines.rows import mask_record
 from harness.engines.torch_engine import stop_ids
+from harness.engines.vllm_link import Shipment, VllmServer
 from harness.errors import HarnessError
 from harness.masks import VocabMask
 
-MODULE = "harness.engines.vllm_server"
-_SHAPES = (
-    "model_type",
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "tie_word_embeddings",
-)
-
-
-class VllmServer:
-    """One server process, started when it is first needed.
-
-    Args:
-        config: the ``engine`` section.
-        dtype: of the weights, as the trainer has them.
-        tell: is told of what should be in the run's events.
-        gpus: its CUDA_VISIBLE_DEVICES; None: as here.
-    """
-
-    def __init__(
-        self,
-        config: EngineConfig,
-        dtype: str,
-        tell: Callable[[str, Mapping[str, Any]], None],
-        gpus: str | None = None,
-    ) -> None:
-        self.config, self.dtype, self._tell = config, dtype, tell
-        self._environment = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}
-        self.holds: tuple[int, int] | None = None
-        """The `Weights.key` of what it samples from."""
-        self.asleep = False
-        self._child: Child | None = None
-        self._shapes: dict[str, Any] | None = None
-        """The configuration of the model that is loaded; weights of another need a new process."""
-        self._versions: dict[str, Any] | None = None
-
-    def ask(
-        self, command: str, record: Mapping[str, Any], weights: Weights
-    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Ask of these weights; a server that dies is started again.
-
-        Raises:
-            HarnessError: it can't do it, or died ``restarts`` times more.
-        """
-        for attempt in range(self.config.restarts + 1):
-            try:
-                self._hold(weights)
-                assert self._child is not None
-                return self._child.ask(command, record, timeout_s=self.config.call_timeout_s)
-            except ChildDiedError as error:
-                self.close()
-                if attempt == self.config.restarts:
-                    raise HarnessError(
-                        f"{error}; it died {attempt + 1} times in a row. Lower "
-                        "engine.gpu_memory_utilization or engine.max_num_seqs, then give the same "
-                        "command again"
-                    ) from error
-                self._tell("engine_restart", {"reason": str(error)})
-        raise AssertionError
-
-    @property
-    def versions(self) -> dict[str, Any]:
-        """Versions of vLLM and what it runs on, loading nothing.
-
-        Raises:
-            HarnessError: there is no vLLM.
-        """
-        if self._versions is None:
-            self._process()
-        assert self._versions is not None
-        return self._versions
-
-    def sleep(self) -> None:
-        """Give its memory away, if it has any."""
-        if self._child is not None and self._shapes is not None and not self.asleep:
-            self._child.ask("sleep", timeout_s=self.config.start_timeout_s)
-            self.asleep, self.holds = True, None
-
-    @property
-    def pid(self) -> int | None:
-        """Of the process; None while there is none."""
-        return None if self._child is None else self._child.pid
-
-    def close(self) -> None:
-        """End the process."""
-        if self._child is not None:
-            self._child.close()
-        self._child, self.holds, self.asleep, self._shapes = None, None, False, None
-
-    def _hold(self, weights: Weights) -> None:
-        """Have the process up, awake, and these weights in it."""
-        shapes = _shapes(weights.model)
-        if self._shapes not in (None, shapes):
-            self.close()
-        child, patience = self._process(), self.config.start_timeout_s
-        if self.asleep:
-            child.ask("wake", timeout_s=patience)
-            self.asleep = False
-        if self.holds == weights.key:
-            return
-        self.holds = None
-        with _as_folder(weights) as folder:
-            if self._shapes is not None:
-                child.ask("load", {"model": str(folder)}, timeout_s=patience)
-            else:
-                child.ask("start", self._settings(folder), timeout_s=patience)
-                self._shapes = shapes
-        self.holds = weights.key
-
-    def _process(self) -> Child:
-        """The process, which says what versions it has before it loads anything."""
-        if self._child is None:
-            child = Child(
-                MODULE,
-                name="vLLM",
-                python=self.config.python,
-                environment=self._environment,
-            )
-            try:
-                versions, _ = child.ask("versions", timeout_s=self.config.start_timeout_s)
-            except HarnessError:
-                child.close()
-                raise
-            if self._versions not in (None, versions):
-                child.close()
-                raise HarnessError(
-                    f"vLLM: {versions} where {self._versions} sampled before; one run has one "
-                    "version: restore it, or begin anew in another --runs folder"
-                )
-            self._child, self._versions = child, versions
-        return self._child
-
-    def _settings(self, folder: Path) -> dict[str, Any]:
-        passed = {
-            "runner",
-            "tensor_parallel_size",
-            "max_model_len",
-            "max_num_seqs",
-            "gpu_memory_utilization",
-            "enforce_eager",
-            "sleep",
-        }
-        return {
-            "model": str(folder),
-            "dtype": self.dtype,
-            **self.config.model_dump(include=passed),
-        }
-
 
 class VllmEngine:
-    """Samples from a policy's weights through a server.
+    """Samples from a policy's weights through servers.
 
     Args:
         weights: the policy; its weights are those at the time of a call.
-        server: of the servers that there are, the one to ask for these weights.
+        servers: those that share the rows.
     """
 
-    def __init__(self, weights: Weights, server: Callable[[Weights], VllmServer]) -> None:
+    def __init__(self, weights: Weights, servers: Sequence[VllmServer]) -> None:
         self.tokenizer = weights.tokenizer
-        self._weights, self._server = weights, server
+        self._weights, self._servers = weights, servers
         self._stop_ids = stop_ids(weights.model, weights.tokenizer)
 
     def generate(
@@ -223,24 +72,39 @@ class VllmEngine:
                 f"vLLM: {type(logits_rule).__name__} has no recipe by which another process makes "
                 "it again; set engine.name=torch"
             )
-        server = self._server(self._weights)
-        record = {
-            "prompts": [list(p) for p in prompts],
-            "owner": [i for i in range(len(prompts)) for _ in range(params.n)],
+        shared = {
             "params": asdict(params),
-            "row_keys": list(row_keys),
             "stop_ids": self._stop_ids,
             "mask": mask_record(mask) if mask is not None else None,
-            "mask_rows": list(mask_rows) if mask is not None and mask_rows is not None else None,
             "rule": logits_rule.record() if logits_rule is not None else None,
         }
-        answer, columns = server.ask("generate", record, self._weights)
+        parts = np.array_split(np.arange(len(rows)), min(len(self._servers), len(rows)))
+        asked = [
+            {**shared, **_rows(part.tolist(), rows, row_keys, mask_rows if mask else None)}
+            for part in parts
+        ]
+        answers = self._ask(asked)
         if isinstance(logits_rule, PortableRule):
-            for name, value in answer["counts"].items():
-                logits_rule.count(name, value)
-        rollouts = _rollouts(rows, columns)
+            for answer, _ in answers:
+                for name, value in answer["counts"].items():
+                    logits_rule.count(name, value)
+        rollouts = _rollouts(rows, [columns for _, columns in answers])
         _check_drawn(rollouts, mask, mask_rows)
         return rollouts
+
+    def _ask(self, asked: Sequence[Mapping[str, Any]]) -> list[Frame]:
+        """Each server for its part, side by side."""
+        with (
+            contextlib.closing(Shipment(self._weights)) as shipment,
+            ThreadPoolExecutor(len(asked)) as pool,
+        ):
+            return list(
+                pool.map(
+                    lambda server, record: server.ask("generate", record, shipment),
+                    self._servers,
+                    asked,
+                )
+            )
 
 
 class VllmEngines:
@@ -282,7 +146,7 @@ class VllmEngines:
 
     def of(self, policy: Weights) -> VllmEngine:
         """An engine on a policy's weights."""
-        return VllmEngine(policy, self._server)
+        return VllmEngine(policy, self.servers)
 
     @contextlib.contextmanager
     def resting(self) -> Iterator[None]:
@@ -296,33 +160,6 @@ class VllmEngines:
         """End the servers."""
         for server in self.servers:
             server.close()
-
-    def _server(self, weights: Weights) -> VllmServer:
-        """The server that holds these weights, else the one asked longest ago."""
-        found = next((s for s in self.servers if s.holds == weights.key), None)
-        if found is None:  # an updated policy goes where it was
-            serial = weights.key[0]
-            found = next((s for s in self.servers if s.holds and s.holds[0] == serial), None)
-        found = found or self.servers[0]
-        self.servers.remove(found)
-        self.servers.append(found)
-        return found
-
-
-@contextlib.contextmanager
-def _as_folder(weights: Weights) -> Iterator[Path]:
-    """Where the weights lie, written there if need be."""
-    if weights.folder is not None:
-        yield weights.folder
-        return
-    with tempfile.TemporaryDirectory(prefix="weights-") as folder:
-        weights.save(Path(folder))
-        yield Path(folder)
-
-
-def _shapes(model: Any) -> dict[str, Any]:
-    """What two models must agree in for one to take the other's weights."""
-    return {name: getattr(model.config, name, None) for name in _SHAPES}
 
 
 def _check_rows(
@@ -341,10 +178,38 @@ def _check_rows(
         raise HarnessError(f"generate: {len(rows)} rows but {len(mask_rows)} mask rows")
 
 
-def _rollouts(rows: list[list[int]], columns: Mapping[str, Tensor]) -> Rollouts:
-    ids = columns["response_ids"].long()
-    mask = torch.arange(ids.shape[1]) < columns["lengths"][:, None]
-    return Rollouts(rows, ids, mask, columns["logprobs"], columns["truncated"])
+def _rows(
+    part: Sequence[int],
+    rows: Sequence[list[int]],
+    row_keys: Sequence[int],
+    mask_rows: Sequence[int] | None,
+) -> dict[str, Any]:
+    """What a server is told of its rows; a prompt that several share is told once."""
+    distinct: dict[tuple[int, ...], int] = {}
+    owner = [distinct.setdefault(tuple(rows[i]), len(distinct)) for i in part]
+    return {
+        "prompts": [list(p) for p in distinct],
+        "owner": owner,
+        "row_keys": [row_keys[i] for i in part],
+        "mask_rows": None if mask_rows is None else [mask_rows[i] for i in part],
+    }
+
+
+def _rollouts(rows: list[list[int]], parts: Sequence[Mapping[str, Tensor]]) -> Rollouts:
+    """The servers' answers one below the other, padded to the longest response."""
+    width = max(part["response_ids"].shape[1] for part in parts)
+
+    def column(name: str) -> Tensor:
+        return torch.cat([pad(p[name], (0, width - p[name].shape[1])) for p in parts])
+
+    lengths = torch.cat([part["lengths"] for part in parts])
+    return Rollouts(
+        prompt_ids=rows,
+        response_ids=column("response_ids").long(),
+        response_mask=torch.arange(width) < lengths[:, None],
+        logprobs=column("logprobs"),
+        truncated=torch.cat([part["truncated"] for part in parts]),
+    )
 
 
 def _check_drawn(

@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.config.schema import RunConfig
 from harness.errors import HarnessError
 from harness.launch.local import LocalPool
 from harness.launch.loop import Pool
 from harness.launch.ray_launcher import RayPool, check_installed
 from harness.launch.requests import Asked
-from harness.run import RunSpec
+from harness.run import RunSpec, check_machine
 from harness.store import Status
 
 LAUNCHERS = ("local", "ray")
@@ -58,6 +59,15 @@ class Launcher:
         if gpus is not None and gpus > 1 and gpus != int(gpus):
             raise HarnessError(f"--gpus {gpus:g}: a share of one GPU (0.5), or a whole number")
         return cls(name, address, Asked(cpus, gpus, memory))
+
+    def check(self, config: RunConfig) -> None:
+        """Whether this machine can do the runs; on a cluster each node looks for itself.
+
+        Raises:
+            HarnessError: something that it would need isn't here.
+        """
+        if self.name == "local":
+            check_machine(config)
 
     def open(self, specs: Sequence[RunSpec], runs: Path) -> AbstractContextManager[Pool]:
         """A pool for those of these runs that aren't done.

@@ -12,6 +12,7 @@ import torch
 from served_rows import KEYS, PROMPTS, agree, batch_of, gap_to_trainer, rows_of
 from tiny import clone, make_mask, make_stage, weights
 
+from harness.config import EngineConfig
 from harness.engines import SamplingParams
 from harness.engines.torch_engine import TorchEngine
 from harness.engines.vllm_engine import VllmEngines
@@ -157,3 +158,21 @@ def test_the_alarm_rings_when_weights_are_stale(engines: VllmEngines, policy: Po
     assert gaps["fresh"]["logprob_gap_alarm"] == 0
     assert gaps["fresh"]["logprob_gap_max"] < 1e-4
     assert gaps["stale"]["logprob_gap_alarm"] == 1
+
+
+def test_two_servers_share_the_rows(engine_config: EngineConfig, base_policy: Policy) -> None:
+    """The rows are those of one; an update reaches both."""
+    engines = VllmEngines(engine_config.model_copy(update={"servers": 2}), "float32")
+    try:
+        params = SamplingParams(12, n=4)
+        mask = masked(MASKS["a mask per row"])
+        for policy in (base_policy, updated(base_policy)):
+            ours = engines.of(policy).generate(PROMPTS, params, row_keys=KEYS, **mask)
+            torch_engine = TorchEngine(policy.model, policy.tokenizer)
+            agree(ours, torch_engine.generate(PROMPTS, params, row_keys=KEYS, **mask))
+        assert len({server.pid for server in engines.servers}) == 2
+        assert {server.holds for server in engines.servers} == {policy.key}
+        one = engines.of(policy).generate(PROMPTS[:1], SamplingParams(4), row_keys=KEYS[:1])
+        assert len(one) == 1
+    finally:
+        engines.close()
