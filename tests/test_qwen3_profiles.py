@@ -142,7 +142,10 @@ def players(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
 
 @pytest.mark.parametrize(
     ("profile", "method", "tied"),
-    [("qwen3-8b", "rzero", False), ("qwen3-4b", "vocab_dropout:alpha=0.97", True)],
+    [
+        pytest.param("qwen3-8b", "rzero", False, marks=pytest.mark.slow),
+        ("qwen3-4b", "vocab_dropout:alpha=0.97", True),
+    ],
 )
 def test_a_small_model_of_this_shape_passes_every_phase(
     profile: str,

@@ -89,6 +89,7 @@ def starts(folder: RunFolder) -> list[int]:
     return [int(e["process"]) for e in folder.events() if e["event"] == "start"]
 
 
+@pytest.mark.slow  # the next test ends in the same bytes, over a lost node
 def test_results_are_those_of_the_local_launcher(cluster: Cluster, tmp_path: Path) -> None:
     """Those of `tiny_run.finished`, that is, as the local launcher's are."""
     runs = [("rzero", 0, *SMALL), ("vocab_dropout", 1, *SMALL)]
