@@ -261,7 +261,7 @@ class TestFolders:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "model.gguf").write_bytes(b"GGUF")
-        monkeypatch.setattr("harness.policy.find_spec", lambda name: None)
+        monkeypatch.setattr("harness.loading.find_spec", lambda name: None)
         with pytest.raises(HarnessError, match=r"needs gguf and accelerate; pip install"):
             Policy.load(tmp_path / "model.gguf")
 

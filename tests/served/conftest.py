@@ -23,13 +23,10 @@ ASK = "import importlib.metadata as m; print([d.metadata['Name'] for d in m.dist
 HEAD_DIM = 32
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_interpreted_triton() -> Iterator[None]:
-    """Set for the project's own kernels, and not meant for vLLM's."""
-    before = os.environ.pop("TRITON_INTERPRET", None)
-    yield
-    if before is not None:
-        os.environ["TRITON_INTERPRET"] = before
+@pytest.fixture(autouse=True)
+def _no_interpreted_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set for the project's own kernels, and not meant for a server that a test starts."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
 
 
 @pytest.fixture(scope="session")
