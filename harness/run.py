@@ -212,7 +212,7 @@ def _load(config: RunConfig, path: Path) -> Policy:
     if config.model.revision and str(path) == config.model.path:
         extra["revision"] = config.model.revision
     policy = Policy.load(path, getattr(torch, config.model.dtype), **extra)
-    if torch.cuda.is_available():
+    if config.model.device == "auto" and torch.cuda.is_available():
         policy.model.to("cuda:0")
     return policy
 

@@ -211,6 +211,9 @@ def test_a_section_that_came_later_leaves_old_names_alone() -> None:
     """The published runs' hash; and a section that says something counts."""
     before = config_hash(load_config("ladder")[0].identity())
     assert before == "0594d54a8125"
+    for said in ("engine.python=/somewhere/python", "engine.restarts=9", "model.device=auto"):
+        config, _ = load_config("ladder", overrides=[said])
+        assert config_hash(config.identity()) == before
     for said in ("engine.name=vllm", "training.processes=2", "training.micro_tokens=4096"):
         config, _ = load_config("ladder", overrides=[said])
         assert config_hash(config.identity()) != before

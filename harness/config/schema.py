@@ -31,6 +31,7 @@ class ModelConfig(Strict):
     )
     revision: str | None = Field(None, description="hub revision to pin")
     dtype: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["auto", "cpu"] = Field("auto", description="auto: a GPU where there is one")
 
 
 class RolesConfig(Strict):
@@ -222,11 +223,15 @@ class RunConfig(Strict):
     def identity(self) -> dict[str, Any]:
         """What the configuration's hash is taken of.
 
-        A section that came later counts only where it says something, so that a run made before
-        keeps its name.
+        Not of what only this machine needs to know. A section that came later counts only where it
+        says something, so that a run made before keeps its name.
         """
         stated = self.model_dump(mode="json")
+        del stated["model"]["device"]  # of the machine, as are these
+        for name in ("python", "restarts", "start_timeout_s", "call_timeout_s"):
+            del stated["engine"][name]
         for name in _LATER:
-            if getattr(self, name) == type(self).model_fields[name].default:
+            default = type(self).model_fields[name].default.model_dump(mode="json")
+            if stated[name] == {key: default[key] for key in stated[name]}:
                 del stated[name]
         return stated

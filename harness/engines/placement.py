@@ -12,7 +12,9 @@ from harness.errors import HarnessError
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs of this process, as CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs of this process, as CUDA_VISIBLE_DEVICES names them; none where torch finds none."""
+    if not torch.cuda.device_count():
+        return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]

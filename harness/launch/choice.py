@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.config.schema import RunConfig
+from harness.engines.placement import visible_gpus
 from harness.errors import HarnessError
 from harness.launch.local import LocalPool
 from harness.launch.loop import Pool
 from harness.launch.ray_launcher import RayPool, check_installed
-from harness.launch.requests import Asked
+from harness.launch.requests import Asked, gpus_of
 from harness.run import RunSpec, check_machine
 from harness.store import Status
 
@@ -78,4 +79,6 @@ class Launcher:
         if self.name == "ray":
             todo = [s for s in specs if s.folder(runs).status is Status.INCOMPLETE]
             return RayPool(self.address, self.asked, todo, runs)
-        return nullcontext(LocalPool(max((s.config.threads for s in specs), default=1)))
+        threads = max((s.config.threads for s in specs), default=1)
+        gpus = max((gpus_of(s.config) for s in specs), default=0)
+        return nullcontext(LocalPool(threads, gpus, visible_gpus() if gpus else ()))

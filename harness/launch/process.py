@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.run import RunSpec
 
@@ -65,11 +65,17 @@ def task_of(
 class RunProcess:
     """The process of one run; what it says on standard error goes to a file, never fills up."""
 
-    def __init__(self, task: Task, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        folder: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         """Start it.
 
         Args:
             folder: where it runs; default: here.
+            variables: of its environment, beside those of this process.
         """
         threads = str(task["config"]["threads"])
         environment = {
@@ -77,6 +83,7 @@ class RunProcess:
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "TOKENIZERS_PARALLELISM": "false",
+            **(variables or {}),
         }
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed at the end)
         self._process = subprocess.Popen(

@@ -137,6 +137,8 @@ class RayPool:
             max_retries=0,
         )
         variables = {ENV: os.environ[ENV]} if ENV in os.environ else {}
+        if not request.gpus:  # Ray would let it see them all
+            variables["CUDA_VISIBLE_DEVICES"] = ""
         task = remote.remote(run.name, run.task, self._versions, os.getcwd(), variables)
         self._tasks[task] = run
 

@@ -78,11 +78,13 @@ def largest(requests: Iterable[Request]) -> Request:
 def gpus_of(config: RunConfig) -> int:
     """GPUs of one run: those of its vLLM servers, and one for each process that trains.
 
-    A trainer in one process beside the torch engine runs on the CPU.
+    None where the model is told to stay on the CPU.
     """
     engine, trainer = config.engine, config.training.processes
+    if config.model.device == "cpu":
+        return 0
     if engine.name != "vllm":
-        return trainer if trainer > 1 else 0
+        return trainer
     sampling = engine.servers * engine.tensor_parallel_size
     return max(sampling, trainer) if engine.sleep else sampling + trainer
 

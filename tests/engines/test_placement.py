@@ -33,7 +33,12 @@ def test_too_few_are_told_before_anything_starts() -> None:
 
 
 def test_what_the_system_lets_us_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-7f")
     assert visible_gpus() == ["2", "GPU-7f"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible_gpus() == ["0", "1"]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert visible_gpus() == []

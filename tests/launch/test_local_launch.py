@@ -19,6 +19,8 @@ import tiny_run
 from harness.cli import main
 from harness.errors import HarnessError
 from harness.launch import launch
+from harness.launch.local import LocalPool
+from harness.launch.process import Ending, task_of
 from harness.methods import load_plugin, registry
 from harness.run import execute
 from harness.store import Status
@@ -184,3 +186,33 @@ def test_stopped_by_hand_and_resumed(tmp_path: Path, capfd: pytest.CaptureFixtur
     told.Reload()
     points = sum(len(told.Scalars(tag)) for tag in told.Tags()["scalars"])
     assert points == sum(len(known.values) for known in RunProgress(finished.path).refresh())
+
+
+def test_each_run_has_gpus_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no more runs go side by side than have theirs."""
+    told: list[str] = []
+
+    class Process:
+        def __init__(self, task: object, variables: dict[str, str]) -> None:
+            told.append(variables.get("CUDA_VISIBLE_DEVICES", "all"))
+            self.over = False
+
+        def poll(self) -> Ending | None:
+            return Ending(0) if self.over else None
+
+    monkeypatch.setattr("harness.launch.local.RunProcess", Process)
+    task = task_of(tiny_run.spec("rzero"), Path("runs"), ())
+    pool = LocalPool(1, 2, ["0", "3", "5", "6", "7"])
+    assert pool.slots(8) == 2
+    assert pool.slots(1) == 1
+    pool.start("a", task)
+    pool.start("b", task)
+    assert told == ["0,3", "5,6"]
+    pool._running["a"].over = True  # type: ignore[attr-defined]
+    assert list(pool.ended()) == ["a"]
+    pool.start("c", task)
+    assert told[2] == "7,0"
+    assert LocalPool(1, 2, []).slots(8) == 8
+    LocalPool(1, 2, []).start("d", task)
+    assert told[3] == "all"
+    assert LocalPool(1, 4, ["1"]).slots(8) == 1

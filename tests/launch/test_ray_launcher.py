@@ -265,10 +265,12 @@ def test_what_a_run_asks_for(tmp_path: Path) -> None:
     assert Request.of(spec(), Asked(2, 0.5, 4), tmp_path, with_gpus=False) == Request(
         2, 0.5, 4 * 2**30
     )
-    sharded = spec("training.processes=4")
+    here = "model.device=auto"  # the ladder stays on the CPU
+    assert Request.of(spec(here), Asked(), tmp_path, with_gpus=True) == Request(1, 1)
+    sharded = spec(here, "training.processes=4")
     assert Request.of(sharded, Asked(), tmp_path, with_gpus=True) == Request(4, 4)
     assert Request.of(sharded, Asked(), tmp_path, with_gpus=False) == Request(4, 0)
-    vllm = ("engine.name=vllm", "engine.servers=2", "engine.tensor_parallel_size=2")
+    vllm = (here, "engine.name=vllm", "engine.servers=2", "engine.tensor_parallel_size=2")
     assert gpus_of(spec(*vllm).config) == 5
     assert gpus_of(spec(*vllm, "engine.sleep=true").config) == 4
     # What a finished run of the same configuration took, whatever its method.
