@@ -10,22 +10,24 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils.checkpoint import checkpoint
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from harness.errors import HarnessError
 
 
 def whole(value: Tensor) -> Tensor:
     """The full tensor; of a shard, gathered from all processes, which must all ask."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    gather = getattr(value, "full_tensor", None)  # a DTensor's; its module takes a second to import
+    return value if gather is None else cast(Tensor, gather())
 
 
 def like(value: Tensor, pattern: Tensor) -> Tensor:
     """A full tensor, spread as ``pattern`` is; every process gives the same."""
-    if not isinstance(pattern, DTensor):
+    if not hasattr(pattern, "device_mesh"):
         return value
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(pattern, DTensor)
     full = value.to(pattern.device)
     return distribute_tensor(full, pattern.device_mesh, pattern.placements, src_data_rank=None)
 
@@ -139,7 +141,7 @@ def recomputing(model: Any, on: bool) -> Iterator[None]:
     Raises:
         HarnessError: the model has no layers that can be computed again.
     """
-    layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)] if on else []
+    layers = _layers(model) if on else []
     if on and not layers:
         raise HarnessError(
             f"training.gradient_checkpointing: {type(model).__name__} has no layers that can be "
@@ -153,6 +155,13 @@ def recomputing(model: Any, on: bool) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.gradient_checkpointing = layer.training = False
+
+
+def _layers(model: Any) -> list[Any]:
+    """The layers that can be computed again."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    return [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
 
 
 def trainable(model: Any) -> dict[str, Tensor]:
