@@ -25,6 +25,7 @@ class BadMethod(Method):
 '''
 
 
+@pytest.mark.slow  # two whole checks; the page's command below is one
 def test_a_file_and_a_name_side_by_side_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", EXAMPLE, "rzero", "--jobs", "2", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""A whole small run with everything of ``training`` that one process can do."""
+"""A whole small run with everything of `training`: in one process, and in two."""
 
 from __future__ import annotations
 
@@ -50,3 +50,19 @@ def test_a_run_with_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert metrics["train/proposer/logprob_gap_alarm"] == 0.0
     assert metrics["train/proposer/grad_norm"] > 0
     assert not any("oom_halvings" in name for name in metrics)
+
+
+@pytest.mark.slow  # what it joins is tested apart: the sharded updates, and a run's phases
+@pytest.mark.parametrize("seed", [1, 4])
+def test_a_run_in_two_processes_is_that_in_one(seed: int, tmp_path: Path) -> None:
+    settings = SETTINGS[:5] + ("proposer.lr=0.001", "solver.lr=0.001")
+    one = tiny_run.finished("vocab_dropout", seed, *settings)
+    spec = tiny_run.spec("vocab_dropout", seed, *settings, "training.processes=2")
+    assert execute(spec, tmp_path) is Status.COMPLETED
+    two = spec.folder(tmp_path)
+    weights = [Policy.load(run.iteration(1) / "proposer").model.state_dict() for run in (one, two)]
+    for name, expected in weights[0].items():
+        torch.testing.assert_close(weights[1][name], expected, rtol=0, atol=2e-4, msg=name)
+    first, second = tiny_run.metrics(one, 1), tiny_run.metrics(two, 1)
+    for name in (n for n in first if n.startswith("train/proposer/")):
+        assert second[name] == pytest.approx(first[name], rel=1e-4, abs=1e-6), name
