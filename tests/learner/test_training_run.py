@@ -55,7 +55,7 @@ def test_a_run_with_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.slow  # what it joins is tested apart: the sharded updates, and a run's phases
 @pytest.mark.parametrize("seed", [1, 4])
 def test_a_run_in_two_processes_is_that_in_one(seed: int, tmp_path: Path) -> None:
-    settings = SETTINGS[:5] + ("proposer.lr=0.001", "solver.lr=0.001")
+    settings = (*SETTINGS[:5], "proposer.lr=0.001", "solver.lr=0.001")
     one = tiny_run.finished("vocab_dropout", seed, *settings)
     spec = tiny_run.spec("vocab_dropout", seed, *settings, "training.processes=2")
     assert execute(spec, tmp_path) is Status.COMPLETED

@@ -31,7 +31,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def published() -> ReportData:
     """Four methods of the published ladder runs, three seeds each."""
-    runs = [p for p in boards.find_runs(RESULTS, profile="ladder") if p.name.rsplit("-", 3)[0] in METHODS]
+    found = boards.find_runs(RESULTS, profile="ladder")
+    runs = [p for p in found if p.name.rsplit("-", 3)[0] in METHODS]
     runs = [p for p in runs if p.name.rsplit("-", 2)[1] in ("s0", "s1", "s2")]
     [board] = boards.prepare(boards.collect(runs), BASELINE)
     return board_data(board)
