@@ -1,11 +1,13 @@
 """The tables of `docs/findings.md` and `README.md`: ``python -m benchmarks.findings``.
 
 From the published files: what differs from the baseline, and from a method's own control, beyond
-its 95 % Welch interval, before and after Holm's correction; and the first five entries' rows.
+its 95 % Welch interval, before and after Holm's correction; and the first five entries' rows. The
+same of the runs of a real language model, which are measured by other metrics.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +28,20 @@ METRICS = {
     "curriculum/label_accuracy": "correct labels",
     "compute/flops": "compute, FLOPs of a run",
 }
-START, END = "<!-- tables -->", "<!-- end of tables -->"
+REAL_METRICS = {
+    "solver/macro/sampled": "sampled accuracy",
+    "solver/macro/greedy": "greedy accuracy",
+    "diversity/semantic/vendi": "Vendi score of 16 questions",
+    "diversity/lexical/self_bleu": "self-BLEU",
+    "proposer/valid": "valid proposals",
+    "votes/no_answer": "votes without an answer",
+    "curriculum/survivors": "questions in the window",
+    "compute/flops": "compute, FLOPs of a run",
+}
+LADDER, REAL = Path("leaderboards/ladder-ladder.csv"), Path("leaderboards/math-smollm2-cpu.csv")
+MARKS = ("<!-- tables -->", "<!-- end of tables -->")
+REAL_MARKS = ("<!-- real model -->", "<!-- end of real model -->")
+Metrics = Mapping[str, str]
 ByMethod = dict[str, list[float]]
 
 
@@ -54,10 +69,12 @@ def compared(values: ByMethod, pairs: list[tuple[str, str]]) -> list[tuple[str, 
     ]
 
 
-def separations(runs: pd.DataFrame, pairs: list[tuple[str, str]]) -> str:
+def separations(
+    runs: pd.DataFrame, pairs: list[tuple[str, str]], metrics: Metrics = METRICS
+) -> str:
     """A table with a row for each method and metric that separates."""
     lines = ["| metric | entry | difference [95 % interval] | p, Holm |", "|---|---|---|---|"]
-    for metric, label in METRICS.items():
+    for metric, label in metrics.items():
         if metric.startswith("compute/"):
             continue
         rows = sorted(compared(finals(runs, metric), pairs), key=lambda r: -(r[1].diff or 0.0))
@@ -69,22 +86,22 @@ def separations(runs: pd.DataFrame, pairs: list[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def everything(runs: pd.DataFrame) -> str:
+def everything(runs: pd.DataFrame, metrics: Metrics = METRICS) -> str:
     """One row for each method: means at the end, and compute relative to the baseline.
 
     In brackets the number of runs that have a value, where others have none.
     """
-    head = ["entry", "runs", *METRICS.values()]
+    head = ["entry", "runs", *metrics.values()]
     head[-1] = "compute, of the baseline's"
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    per_metric = {metric: finals(runs, metric) for metric in METRICS}
+    per_metric = {metric: finals(runs, metric) for metric in metrics}
     names = [m for m in dict.fromkeys(runs["method"]) if m != "base"]
     compute = per_metric["compute/flops"]
     unit = sum(compute[BASELINE]) / len(compute[BASELINE])
     for name in sorted(names, key=lambda m: (m != BASELINE, m)):
         n = runs[runs["method"] == name]["seed"].nunique()
         cells = [f"`{name}`", str(n)]
-        for metric in METRICS:
+        for metric in metrics:
             values = per_metric[metric].get(name, [])
             few = f" ({len(values)})" if len(values) < n else ""
             mean = sum(values) / len(values) if values else None
@@ -130,24 +147,52 @@ def tables(runs: pd.DataFrame) -> str:
     )
 
 
-def five(board: pd.DataFrame) -> str:
-    """What the terminal shows of the base model and the first five entries."""
-    shown = board[board["method"].isin(["base", *FIRST])].fillna({"baseline": ""})
+def real_tables(board: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """All tables of the real model's runs as Markdown."""
+    names = [str(m) for m in dict.fromkeys(runs["method"]) if m != "base"]
+    against = [(m, BASELINE) for m in names if m != BASELINE]
+    return "\n\n".join(
+        [
+            terminal(board),
+            "### At the last iteration",
+            everything(runs, REAL_METRICS),
+            "### Beyond the interval of the difference from the baseline",
+            separations(runs, against, REAL_METRICS),
+            "### Silent or early",
+            silent(runs),
+        ]
+    )
+
+
+def terminal(board: pd.DataFrame) -> str:
+    """What the terminal shows of a board."""
     console = Console(width=140, no_color=True)
     with console.capture() as captured:
-        console.print(terminal_table(shown))
+        console.print(terminal_table(board.fillna({"baseline": ""})))
     lines = [line.rstrip() for line in captured.get().splitlines()]
     return "\n".join(["```", *(line for line in lines if line), "```"])
 
 
-def write(made: str, page: Path) -> None:
+def five(board: pd.DataFrame) -> str:
+    """The base model and the first five entries."""
+    return terminal(board[board["method"].isin(["base", *FIRST])])
+
+
+def write(made: str, page: Path, marks: tuple[str, str] = MARKS) -> None:
     """Put text into the page, between the marks."""
-    head, rest = page.read_text(encoding="utf-8").split(START, 1)
-    tail = rest.split(END, 1)[1]
-    page.write_text(f"{head}{START}\n{made}\n{END}{tail}", encoding="utf-8")
+    start, end = marks
+    head, rest = page.read_text(encoding="utf-8").split(start, 1)
+    tail = rest.split(end, 1)[1]
+    page.write_text(f"{head}{start}\n{made}\n{end}{tail}", encoding="utf-8")
+
+
+def runs_of(board: Path) -> pd.DataFrame:
+    """Every number of every run of a board."""
+    return pd.read_csv(board.with_suffix(".runs.csv"))
 
 
 if __name__ == "__main__":
-    board = Path("leaderboards/ladder-ladder.csv")
-    write(tables(pd.read_csv(board.with_suffix(".runs.csv"))), Path("docs/findings.md"))
-    write(five(pd.read_csv(board)), Path("README.md"))
+    findings = Path("docs/findings.md")
+    write(tables(runs_of(LADDER)), findings)
+    write(real_tables(pd.read_csv(REAL), runs_of(REAL)), findings, REAL_MARKS)
+    write(five(pd.read_csv(LADDER)), Path("README.md"))

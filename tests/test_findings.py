@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.findings import END, START, compared, finals, silent, tables, write
+from benchmarks.findings import MARKS, compared, finals, silent, tables, write
 
 SAMPLED, FLOPS = "solver/macro/sampled", "compute/flops"
 
@@ -56,7 +56,8 @@ def test_what_separates() -> None:
 
 def test_the_page_is_written_between_the_marks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{START}\nold\n{END}\nafter\n")
+    start, end = MARKS
+    page.write_text(f"before\n{start}\nold\n{end}\nafter\n")
     write(tables(runs()), page)
     text = page.read_text()
     assert text.startswith("before\n")

@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.findings import END, START, five, tables
+from benchmarks.findings import MARKS, REAL_MARKS, five, real_tables, runs_of, tables
 from harness.leaderboard import SUFFIXES, Board, collect, cost, find_runs, per_run, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 BOARDS = ROOT / "leaderboards"
+PROFILES = {"ladder": "ladder-ladder", "smollm2-cpu": "math-smollm2-cpu"}
+"""Each published profile and the stem of its files."""
 
 
 @pytest.fixture(scope="module")
@@ -30,37 +32,52 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def board() -> Board:
-    (made,) = prepare(collect(find_runs(BOARDS / "results", profile="ladder")))
+def boards() -> dict[str, Board]:
+    """By profile."""
+    made = {}
+    for profile in PROFILES:
+        (made[profile],) = prepare(collect(find_runs(BOARDS / "results", profile=profile)))
     return made
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_each_file_is_recomputed_byte_for_byte(board: Board, published: Path, suffix: str) -> None:
-    name = f"ladder-ladder{suffix}"
-    assert board.files()[name] == (published / name).read_bytes()
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_file_is_recomputed_byte_for_byte(
+    boards: dict[str, Board], published: Path, profile: str, suffix: str
+) -> None:
+    name = f"{PROFILES[profile]}{suffix}"
+    assert boards[profile].files()[name] == (published / name).read_bytes()
 
 
-def test_no_other_table_lies_there(board: Board, published: Path) -> None:
+def test_no_other_table_lies_there(boards: dict[str, Board], published: Path) -> None:
     tables = {p.name for p in published.iterdir() if p.suffix in (".csv", ".md")} - {"README.md"}
-    assert tables == set(board.files())
+    assert tables == {name for board in boards.values() for name in board.files()}
 
 
-def test_every_column_is_explained(board: Board) -> None:
+def test_every_column_is_explained(boards: dict[str, Board]) -> None:
     page = (BOARDS / "README.md").read_text(encoding="utf-8")
-    for frame in (board.long, board.matched, per_run(board.table), cost(board.table)):
-        assert [name for name in frame.columns if f"`{name}`" not in page] == []
+    for board in boards.values():
+        for frame in (board.long, board.matched, per_run(board.table), cost(board.table)):
+            assert [name for name in frame.columns if f"`{name}`" not in page] == []
 
 
-def between_marks(page: str) -> str:
+def test_entries_of_a_board_share_one_declared_base(boards: dict[str, Board]) -> None:
+    real = boards["smollm2-cpu"].long
+    (base,) = real["base_model"].unique()
+    assert "warm start gsm8k_train" in base
+
+
+def between(marks: tuple[str, str], page: str) -> str:
     text = (ROOT / page).read_text(encoding="utf-8")
-    return text.partition(START)[2].partition(END)[0].strip()
+    return text.partition(marks[0])[2].partition(marks[1])[0].strip()
 
 
 def test_the_tables_in_the_texts_are_current(published: Path) -> None:
-    board, runs = published / "ladder-ladder.csv", published / "ladder-ladder.runs.csv"
-    assert between_marks("docs/findings.md") == tables(pd.read_csv(runs))
-    assert between_marks("README.md") == five(pd.read_csv(board))
+    ladder, real = (published / f"{stem}.csv" for stem in PROFILES.values())
+    assert between(MARKS, "docs/findings.md") == tables(runs_of(ladder))
+    made = real_tables(pd.read_csv(real), runs_of(real))
+    assert between(REAL_MARKS, "docs/findings.md") == made
+    assert between(MARKS, "README.md") == five(pd.read_csv(ladder))
 
 
 def test_every_run_is_small() -> None:

@@ -54,6 +54,19 @@ def test_smoke_is_small_and_passes_through_every_phase(config: RunConfig) -> Non
     assert smoke.roles == config.roles
 
 
+def test_the_cpu_size_is_the_same_loop_made_small(config: RunConfig) -> None:
+    small = load_config("smollm2-cpu")[0]
+    for same in ("suite", "model", "roles", "protected", "iterations", "baseline", "control"):
+        assert getattr(small, same) == getattr(config, same)
+    assert small.evaluation.tasks == config.evaluation.tasks
+    window = (small.curriculum.window_low, small.curriculum.window_high)
+    assert window == (config.curriculum.window_low, config.curriculum.window_high)
+    assert small.votes.n * small.curriculum.window_low > 1  # one vote alone is no majority
+    stages = (small.proposer, small.curriculum, small.votes, small.solver)
+    assert len({stage.temperature for stage in stages}) == 1
+    assert sum(tokens_at_most(small).values()) < sum(tokens_at_most(config).values()) / 50
+
+
 @pytest.mark.slow
 def test_a_smoke_run_on_a_real_language_model(tmp_path: Path) -> None:
     """Every phase on COEVOLUTION_TEST_MODEL, best a warm-started checkpoint of it."""
